@@ -1,0 +1,1 @@
+"""The method in plain PyTorch: no files, no recipes, no command line."""

@@ -1,0 +1,1 @@
+"""The outside world's files: images, meshes, video, foreign checkpoints, perceptual weights."""

@@ -1,0 +1,1 @@
+"""The sym3d command line: parse, call a stage, print."""
