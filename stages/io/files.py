@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all, under names that are safe on every system."""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.errors import OutputError
+
+__all__ = ["file_stems", "make_folder", "safe_stem", "write_file"]
+
+LONGEST_STEM = 80
+IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|ppm|pgm|avif|jp2)$", re.IGNORECASE)
+
+
+def make_folder(folder: Path) -> Path:
+    """Create ``folder`` with its parents. Raises OutputError when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, _reason(error), "name a folder that can be written") from error
+    return folder
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Write ``content`` beside ``path`` and move it into place, so that nobody ever sees half a file.
+
+    Raises OutputError on a full disk or a missing permission; what was at ``path`` before is then still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(path, _reason(error), "free some space or choose another output folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def safe_stem(name: str) -> str:
+    """A file stem made of [A-Za-z0-9._-] for any item name, the same every time.
+
+    An image suffix goes, folders are joined by underscores and accents fall away. Where anything else had to be
+    replaced or cut, eight digits of the name's hash follow, so that two different names do not meet: "cats/tom.jpg"
+    → "cats_tom", "猫.png" → "item-1c9f…".
+    """
+    bare = IMAGE_SUFFIX.sub("", name)
+    joined = "_".join(part for part in re.split(r"[/\\]+", bare) if part not in ("", ".", ".."))
+    joined = joined.replace(" ", "_")
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", unicodedata.normalize("NFKD", joined)).strip("._-")[:LONGEST_STEM]
+    if stem == joined:
+        return stem
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{stem or 'item'}-{digest}"
+
+
+def file_stems(names: Sequence[str]) -> list[str]:
+    """One safe stem per name, all different even where case does not count: a repeated one gets its row number."""
+    stems, taken = [], set()
+    for row, name in enumerate(names):
+        stem = safe_stem(name)
+        if stem.lower() in taken:
+            stem = f"{stem}-{row}"
+        taken.add(stem.lower())
+        stems.append(stem)
+    return stems
+
+
+def _reason(error: OSError) -> str:
+    return f"could not be written ({error.strerror or error})"
