@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.artifact import Artifact, open_artifact
-from stages.errors import UsageError
+from stages.errors import InputError, UsageError
 from stages.io.files import file_stems, make_folder
 from stages.io.meshes import check_choices, write_meshes
 from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
@@ -64,10 +64,16 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     check_choices(request.formats, request.pose, request.texture)
     if not (request.formats or request.turntable or request.sheet):
         raise UsageError("export", "there is nothing to write", "add --format, --turntable or --sheet")
+    if request.truth and not request.sheet:
+        raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
         names = artifact.strings("name")
+        if not names:
+            raise InputError(request.prediction, "it holds no items", "infer some images first")
+        if truth is not None and "depth" not in truth:
+            raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
         stems = file_stems(names)
         make_folder(request.out_dir)
@@ -109,7 +115,7 @@ def select_rows(names: Sequence[str], rows: Sequence[int], wanted: Sequence[str]
             raise UsageError(f"--rows {row}", "there is no such row", f"the file holds rows 0 to {len(names) - 1}")
     for name in wanted:
         if name not in names:
-            raise UsageError(f"--name {name}", "no item has this name", f"the first item is called {names[0]}")
+            raise UsageError(f"--name {name!r}", "no item has this name", f"the first one is {names[0]!r}")
     return sorted(set(rows) | {row for row, name in enumerate(names) if name in wanted})
 
 
@@ -117,7 +123,7 @@ def draw_sheet(artifact: Artifact, rows: Sequence[int], truth: Artifact | None) 
     """The contact sheet (·, ·, 3) uint8 of these rows; the true depth is found in ``truth`` by the item's name."""
     names = artifact.strings("name")
     true_row = {}
-    if truth is not None and "depth" in truth:
+    if truth is not None:
         true_row = {name: row for row, name in enumerate(truth.strings("name"))}
     lines = []
     for row in rows:

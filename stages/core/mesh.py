@@ -1,5 +1,6 @@
 """From a depth grid to a triangle mesh that other programs open the right way up."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,14 @@ from stages.core.raster import grid_faces
 
 __all__ = ["Mesh", "grid_mesh", "to_camera", "to_world"]
 
+# The normals of the first free columns, and so their shading, still feel the clamped border next to them.
+TRIM = BORDER + 1
+
 # A triangle whose normal is further than this from the line of sight stands nearly edge-on: over a single pixel the
-# depth then jumps by more than tan(80°) = 5.7 pixel widths. At the rim that is a curtain hanging into the
-# background, not a surface.
-MAX_RIM_SLOPE_DEGREES = 80.0
+# depth then jumps by more than tan(80°) = 5.7 pixel widths. In the outer eighth of the picture that is a curtain
+# hanging into the background, not a surface; further in it may be a nostril.
+STEEP_DEGREES = 80.0
+RIM = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,10 @@ def grid_mesh(depth: Tensor, *, view: Tensor | None = None, fov: float = 10.0) -
     depth: (H, W) metres; view: (6,) to place the surface as the input saw it (angles in radians, translation in
     metres), None for the canonical pose; fov: horizontal field of view in degrees.
 
-    Left out are the columns that the method clamps to the border depth (2 on either side) and as many rows at top
-    and bottom, where the one-sided depth is as ill-determined; rim triangles steeper than MAX_RIM_SLOPE_DEGREES to
-    the line of sight; whatever is then not connected with the largest piece; and vertices without a triangle. What
-    is left out never depends on the pose.
+    Left out are the TRIM outer columns (two of them are clamped to the border depth) and as many rows; runs of
+    triangles steeper than STEEP_DEGREES to the line of sight that reach the outer eighth; whatever is then not
+    connected with the largest piece; and vertices without a triangle. If that took more than half of the triangles,
+    the shape is rough all over and only the outer rows and columns go. What is left out never depends on the pose.
 
     Raises ValueError when the depth is not a finite, positive (H, W) grid of at least 8×8.
     """
@@ -76,29 +81,28 @@ def grid_mesh(depth: Tensor, *, view: Tensor | None = None, fov: float = 10.0) -
 
 
 def _kept_faces(points: Tensor, height: int, width: int) -> Tensor:
-    """The grid's triangles (F, 3) less the clamped border, steep rim and stray pieces; points (H·W, 3) in the
-    camera frame."""
-    inner = torch.zeros(height, width, dtype=torch.bool)
-    inner[BORDER:-BORDER, BORDER:-BORDER] = True
-    rim = inner.clone()
-    rim[BORDER + 1 : -BORDER - 1, BORDER + 1 : -BORDER - 1] = False
-    inner, rim = inner.flatten(), rim.flatten()
+    """The grid's triangles (F, 3) less border, curtains and stray pieces; points (H·W, 3) in the camera frame."""
+    grid = grid_faces(height, width).cpu()
+    grid = grid[_inside(height, width, TRIM, TRIM)[grid].all(1)]
 
-    faces = grid_faces(height, width).cpu()
-    faces = faces[inner[faces].all(1)]
+    sight = normalize(points[grid].mean(1), dim=-1)
+    cosine = (normalize(_face_normals(points, grid), dim=-1) * sight).sum(-1).abs()
+    steep = cosine < math.cos(math.radians(STEEP_DEGREES))
+    run = _components(grid[steep], len(points))
+    curtain = torch.zeros(len(points), dtype=torch.bool)
+    curtain[run[~_inside(height, width, math.ceil(RIM * height), math.ceil(RIM * width))]] = True
+    faces = grid[~(steep & curtain[run[grid[:, 0]]])]
 
-    # Steep triangles go only where an unbroken run of them reaches the rim: a steep nostril or jaw further in is
-    # shape.
-    normal = normalize(_face_normals(points, faces), dim=-1)
-    sight = normalize(points[faces].mean(1), dim=-1)
-    steep = (normal * sight).sum(-1).abs() < torch.tensor(MAX_RIM_SLOPE_DEGREES).deg2rad().cos()
-    label = _components(faces[steep], len(points))
-    hanging = torch.zeros(len(points), dtype=torch.bool)
-    hanging[label[rim]] = True
-    faces = faces[~(steep & hanging[label[faces[:, 0]]])]
+    piece = _components(faces, len(points))[faces[:, 0]]
+    faces = faces[piece == piece.mode().values] if len(faces) else faces
+    return faces if 2 * len(faces) > len(grid) else grid
 
-    label = _components(faces, len(points))[faces[:, 0]]
-    return faces[label == label.mode().values] if len(faces) else faces
+
+def _inside(height: int, width: int, rows: int, columns: int) -> Tensor:
+    """(H·W,) true for the vertices at least so many rows and columns away from the edge."""
+    inside = torch.zeros(height, width, dtype=torch.bool)
+    inside[rows:-rows, columns:-columns] = True
+    return inside.flatten()
 
 
 def _components(faces: Tensor, count: int) -> Tensor:

@@ -12,27 +12,26 @@ __all__ = ["render_mesh"]
 
 BACKGROUND = 0.92
 
+# The camera stands 1 m before the mesh's origin: 12° frames what the method's 10° saw, with room for corners to swing.
+FOV = 12.0
+
 
 @torch.no_grad()
-def render_mesh(
-    mesh: Mesh, texture: Tensor, yaw: Tensor, *, pitch: float = 0.0, size: int = 192, fov: float = 12.0
-) -> Tensor:
+def render_mesh(mesh: Mesh, texture: Tensor, yaw: Tensor, *, size: int = 192) -> Tensor:
     """Textured pictures of a mesh, (B, 3, size, size) in [0, 1], antialiased 2×2, on a light grey background.
 
-    texture: (3, H, W) in [0, 1], shading included; yaw: (B,) degrees, positive turns the front towards the
-    picture's right; pitch: degrees, positive turns it up; fov: degrees. The camera stands 1 m before the mesh's
-    origin, so 12° frames what the method's 10° camera saw, with room for its corners to swing.
+    texture: (3, H, W) in [0, 1], shading included; yaw: (B,) degrees, positive turns the front to the picture's right.
 
     A pixel's ray r meets the triangle (v₀, v₁, v₂) at perspective-correct weights wᵢ ∝ r · (vⱼ × vₖ).
     """
     fine = 2 * size
-    rays = pixel_rays(fine, fine, fov, device=mesh.vertices.device, dtype=mesh.vertices.dtype)
+    rays = pixel_rays(fine, fine, FOV, device=mesh.vertices.device, dtype=mesh.vertices.dtype)
     pictures = []
     for angle in yaw.tolist():
         # One at a time: a batch of large pictures would hold nine floats a pixel for each of them.
-        turn = rotation(torch.tensor([[-pitch, angle, 0.0]]).deg2rad())[0].to(mesh.vertices)
+        turn = rotation(torch.tensor([[0.0, angle, 0.0]]).deg2rad())[0].to(mesh.vertices)
         points = to_camera(mesh.vertices @ turn.T)
-        cover = raster.cover(points[None], mesh.faces, fine, fine, fov)[0]
+        cover = raster.cover(points[None], mesh.faces, fine, fine, FOV)[0]
         seen = cover >= 0
         triangles = mesh.faces[cover[seen].long()]
         a, b, c = points[triangles].unbind(1)

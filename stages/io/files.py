@@ -5,6 +5,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stages.errors import OutputError
@@ -37,7 +38,8 @@ def write_file(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise OutputError(path, _reason(error), "free some space or choose another output folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return path
 
 

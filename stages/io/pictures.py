@@ -97,7 +97,7 @@ def item_pictures(
     }
     if truth is not None:
         row["true depth"] = colour_depth(truth, truth > 0, near=near, far=far)
-    return row | {f"view {yaw:+.0f}°": view for yaw, view in zip(NOVEL_YAWS, views, strict=True)}
+    return row | {f"view {yaw:+g}°" if yaw else "view 0°": view for yaw, view in zip(NOVEL_YAWS, views, strict=True)}
 
 
 def contact_sheet(
