@@ -1,0 +1,200 @@
+"""The sections of a recipe and what their values may be; the docstrings of the fields are their documentation."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("the first number must not be larger than the second")
+    return pair
+
+
+# TOML has arrays, not tuples; strict mode would refuse the conversion.
+_FromArray = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+_Unit = Annotated[float, Field(ge=0, le=1)]
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+UnitRange = Annotated[tuple[_Unit, _Unit], AfterValidator(_ascending), _FromArray]
+Decays = Annotated[tuple[_Decay, _Decay], _FromArray]
+Line = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class DataSection(_Section):
+    """Which images are learned from."""
+
+    images: Line
+    """The `sym3d.images` file: relative to the working directory or else to the recipe's own folder."""
+    make: Line
+    """The command that makes that file; printed when the file is missing."""
+    flip: bool = True
+    """Mirror each training image left to right with probability 0.5."""
+
+
+class ModelSection(_Section):
+    """The networks and the camera they look through."""
+
+    size: Literal[64, 128, 256] = 64
+    """Side of the square input in pixels."""
+    width: float = Field(1.0, gt=0, le=4)
+    """Multiplies the channel counts of all networks; 1 is the paper's."""
+    depth_min: float = Field(0.9, gt=0, le=100)
+    """Nearest canonical depth (metric z)."""
+    depth_max: float = Field(1.1, gt=0, le=100)
+    """Farthest canonical depth (metric z)."""
+    border_depth: float | None = Field(None, gt=0, le=100)
+    """Depth that the two outer columns on each side are set to; left out: 0.7 depth_max + 0.3 depth_min."""
+    max_rotation_degrees: float = Field(60.0, ge=0, le=180)
+    """Largest rotation about each axis, in degrees."""
+    max_translation_xy: float = Field(0.1, ge=0, le=10)
+    """Largest shift right or down (metric)."""
+    max_translation_z: float = Field(0.0, ge=0, le=10)
+    """Largest shift away from the camera (metric)."""
+    ambient: UnitRange = (0.0, 1.0)
+    """Smallest and largest ambient light."""
+    diffuse: UnitRange = (0.0, 1.0)
+    """Smallest and largest diffuse light."""
+    fov: float = Field(10.0, ge=1, le=120)
+    """Horizontal field of view in degrees."""
+    confidence: bool = True
+    """Predict confidence maps, which let parts of an image be asymmetric."""
+    convex_prior: float = Field(0.0, ge=0, le=10)
+    """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
+
+    @model_validator(mode="after")
+    def _depths_make_sense(self):
+        margin = (self.depth_max - self.depth_min) / 2
+        if margin <= 0:
+            raise ValueError("depth_min must be smaller than depth_max")
+        if self.depth_min - margin <= 0:
+            raise ValueError("depth_min must exceed (depth_max - depth_min) / 2, or views reach behind the camera")
+        if self.border_depth is not None and not self.depth_min <= self.border_depth <= self.depth_max:
+            raise ValueError("border_depth must lie between depth_min and depth_max")
+        return self
+
+
+class LossSection(_Section):
+    """What the training minimises."""
+
+    flip: Weight = 0.5
+    """Weight λ_f of the reconstruction through the mirrored depth and albedo."""
+    flip_start: Weight | None = None
+    """Another λ_f for the first epochs; goes with flip_start_epochs."""
+    flip_start_epochs: int = Field(0, ge=0, le=10**6)
+    """How many epochs flip_start holds."""
+    perceptual: Weight = 1.0
+    """Weight λ_p of the perceptual loss; has no effect with features = "none"."""
+    features: Literal["vgg16", "none"] = "vgg16"
+    """The network whose features the perceptual loss compares."""
+    features_path: Line | None = None
+    """Weights file of that network; left out: $SYM3D_VGG16, then the user cache."""
+    smoothness: Weight = 0.0
+    """Weight λ_sm of the depth's mean absolute slope; 0.1 removes noise from the normals."""
+
+    @model_validator(mode="after")
+    def _start_is_whole(self):
+        if (self.flip_start is None) != (self.flip_start_epochs == 0):
+            raise ValueError("flip_start and flip_start_epochs go together: set both or neither")
+        return self
+
+
+class OptimSection(_Section):
+    """Adam, and for how long."""
+
+    lr: float = Field(1e-4, gt=0, le=1)
+    """Learning rate."""
+    betas: Decays = (0.9, 0.999)
+    """Adam's two decay rates."""
+    weight_decay: float = Field(5e-4, ge=0, le=1)
+    """L2 penalty added to the gradient."""
+    clip: float | None = Field(None, gt=0, le=1e6)
+    """Largest norm of the gradient; left out: no clipping, as in the paper."""
+    batch: int = Field(64, ge=1, le=65536)
+    """Images per step."""
+    epochs: Count | None = None
+    """Length as passes over the training images; either this or steps."""
+    steps: Count | None = None
+    """Length as a number of steps; either this or epochs."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of a running average of the weights, which then is what is validated and saved for inference."""
+
+    @model_validator(mode="after")
+    def _one_length(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of epochs and steps")
+        return self
+
+
+class RunSection(_Section):
+    """What happens beside the optimisation."""
+
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """Seed of the weights, the order of the images and their flips."""
+    validate_every: Count = 1000
+    """Steps between validations."""
+    save_every: Count = 1000
+    """Steps between saved checkpoints."""
+    log_every: Count = 20
+    """Steps between rows of the log."""
+    validate_images: Count = 256
+    """At most this many images are validated on."""
+
+
+class Recipe(_Section):
+    """A whole training run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Names the run's folder; letters, digits, dot, dash and underscore."""
+    data: DataSection
+    model: ModelSection = ModelSection()
+    loss: LossSection = LossSection()
+    optim: OptimSection
+    run: RunSection = RunSection()
+
+    def text(self) -> str:
+        """The resolved recipe as TOML: every value that holds, so ``parse_recipe(recipe.text()) == recipe``."""
+        lines = [f"name = {_toml(self.name)}"]
+        for section, values in self.model_dump(exclude={"name"}).items():
+            lines += ["", f"[{section}]"]
+            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+        return "\n".join(lines) + "\n"
+
+
+def _toml(value: str | bool | int | float | tuple) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # TOML's basic strings are JSON's, but for DEL, which has to be escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value)
+
+
+def recipe_keys() -> list[tuple[str, str, str]]:
+    """The reference of every key: (dotted key, default as TOML or "required" or "none", what it means)."""
+    rows = []
+    for dotted, field in _walk():
+        default = "required" if field.is_required() else "none" if field.default is None else _toml(field.default)
+        rows.append((dotted, default, re.sub(r"\s+", " ", field.description or "")))
+    return rows
+
+
+def _walk() -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+            yield from ((f"{name}.{leaf}", inner) for leaf, inner in field.annotation.model_fields.items())
+        else:
+            yield name, field
