@@ -1,0 +1,149 @@
+"""Which triangle covers a pixel, and how deep it is there.
+
+**Convention:** camera frame x right, y down, z forward; pixel centres at integers; the field of view spans the
+outermost pixel centres. A triangle covers the samples inside it *and on its border*, from either side; the nearest
+wins, among equally near ones the lowest index. Depth is metric z, in the units of the points.
+"""
+
+from functools import lru_cache
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from stages.core.camera import FOV
+from stages.core.raster import cpu, pytorch3d, reference
+from stages.core.raster.lattice import make_lattice
+from stages.errors import InputError, MissingPartError, UsageError
+
+__all__ = ["available_backends", "cover", "grid_faces", "plane_depth", "rasterise_depth"]
+
+BACKENDS = {"numba": cpu.cover, "reference": reference.cover, "pytorch3d": pytorch3d.cover}
+
+
+def available_backends() -> list[str]:
+    """Names that ``backend=`` accepts on this machine, the default first."""
+    return [name for name in BACKENDS if name != "pytorch3d" or pytorch3d.is_available()]
+
+
+@lru_cache(maxsize=16)
+def grid_faces(height: int, width: int) -> Int[Tensor, "f 3"]:
+    """The triangles of a grid of vertices v·width + u, int64: {(v,u), (v+1,u), (v,u+1)}, {(v,u+1), (v+1,u), (v+1,u+1)}.
+
+    Row-major by cell, 2 (height-1) (width-1) rows. Cached: do not write to it.
+    """
+    with torch.inference_mode(False):
+        corner = torch.arange(height * width).view(height, width)
+        here, right = corner[:-1, :-1], corner[:-1, 1:]
+        below, across = corner[1:, :-1], corner[1:, 1:]
+        return torch.stack([here, below, right, right, below, across], -1).view(-1, 3)
+
+
+def cover(
+    points: Float[Tensor, "b v 3"],
+    faces: Int[Tensor, "f 3"],
+    height: int,
+    width: int,
+    fov: float = FOV,
+    *,
+    samples: int = 1,
+    backend: str | None = None,
+) -> Int[Tensor, "b h w"]:
+    """Index of the nearest triangle that covers each sample, -1 where none does: int32, no gradient.
+
+    ``samples`` = s gives B × sH × sW, s × s samples spread evenly over each pixel (s = 2: u ± 1/4, v ± 1/4). The
+    default backend is the numba kernel (points on other devices are copied to the host and the result back).
+
+    Raises InputError for NaN or infinite points and for faces that name absent vertices, UsageError for shapes, types
+    and sizes that mean nothing, MissingPartError for a backend that is not installed.
+    """
+    _check(points, faces)
+    lattice = make_lattice(height, width, fov, samples)
+    return _backend(backend)(points, faces, lattice)
+
+
+def plane_depth(
+    points: Float[Tensor, "b v 3"],
+    faces: Int[Tensor, "f 3"],
+    cover: Int[Tensor, "b h w"],
+    height: int,
+    width: int,
+    fov: float = FOV,
+    *,
+    samples: int = 1,
+) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    """Depth of the covering triangle's plane at each sample, (n·v₀)/(n·r), and where there is one.
+
+    Differentiable (once) in x, y and z of the points; 0 where uncovered. There is no silhouette term: what covers a
+    pixel is taken as given. Arguments as for :func:`cover`, whose result goes in as ``cover``.
+    """
+    lattice = make_lattice(height, width, fov, samples)
+    if tuple(cover.shape) != (len(points), lattice.height, lattice.width):
+        raise UsageError(
+            "plane_depth",
+            f"cover is {tuple(cover.shape)}, not {(len(points), lattice.height, lattice.width)}",
+            "pass the result of cover() for the same image size and samples",
+        )
+    module = cpu if points.device.type == "cpu" else reference
+    return module.plane_depth(points, faces.to(points.device), cover, lattice), cover >= 0
+
+
+def rasterise_depth(
+    points: Float[Tensor, "b h w 3"],
+    height: int | None = None,
+    width: int | None = None,
+    fov: float = FOV,
+    *,
+    samples: int = 1,
+    backend: str | None = None,
+) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    """Render a grid of camera-frame points as a triangle mesh: depth (0 where nothing is hit) and where it is valid.
+
+    The image is as large as the grid unless told otherwise. With ``samples`` > 1 the depth is the mean over the covered
+    samples of a pixel, which is valid when there is at least one. Gradients and errors as above.
+    """
+    if points.ndim != 4:
+        raise UsageError("rasterise_depth", f"points are {tuple(points.shape)}", "pass a grid, B×H×W×3")
+    height, width = height or points.shape[1], width or points.shape[2]
+    faces = grid_faces(points.shape[1], points.shape[2])
+    flat = points.flatten(1, 2)
+    face = cover(flat, faces, height, width, fov, samples=samples, backend=backend)
+    depth, valid = plane_depth(flat, faces, face, height, width, fov, samples=samples)
+    if samples == 1:
+        return depth, valid
+    depth, count = (
+        part.view(-1, height, samples, width, samples).sum((2, 4)) for part in (depth, valid.to(depth.dtype))
+    )
+    return depth / count.clamp(min=1), count > 0
+
+
+def _backend(name: str | None):
+    if name not in (None, *BACKENDS):
+        raise UsageError(f"rasteriser backend {name!r}", "no such backend", f"use one of {', '.join(BACKENDS)}")
+    if name == "pytorch3d" and not pytorch3d.is_available():
+        raise MissingPartError(
+            "rasteriser backend 'pytorch3d'", "PyTorch3D is not installed", "pip install 'sym3d[pytorch3d]'"
+        )
+    return BACKENDS[name or "numba"]
+
+
+def _check(points: Tensor, faces: Tensor) -> None:
+    if points.ndim != 3 or points.shape[-1] != 3 or points.dtype not in (torch.float32, torch.float64):
+        raise UsageError(
+            "rasteriser", f"points are {tuple(points.shape)} {points.dtype}", "pass B×V×3 of float32 or float64"
+        )
+    if faces.ndim != 2 or faces.shape[-1] != 3 or faces.dtype not in (torch.int32, torch.int64):
+        raise UsageError("rasteriser", f"faces are {tuple(faces.shape)} {faces.dtype}", "pass F×3 of int32 or int64")
+    total = points.detach().sum()  # one pass that only a NaN, an infinity or an overflow can spoil
+    if not total.isfinite() and not (finite := points.detach().isfinite().flatten(1).all(1)).all():
+        raise InputError(
+            "rasteriser",
+            f"vertices of item {int((~finite).nonzero()[0])} of the batch are NaN or infinite",
+            "look for a diverged network or a broken mesh upstream",
+        )
+    if faces.numel() and not (int(faces.min()) >= 0 and int(faces.max()) < points.shape[1]):
+        raise InputError(
+            "rasteriser",
+            f"faces name vertices {int(faces.min())} to {int(faces.max())} of {points.shape[1]}",
+            "number the vertices from 0",
+        )
