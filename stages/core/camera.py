@@ -1,0 +1,76 @@
+"""The pinhole camera and the rigid viewpoint: from pixels and depth to points, and back.
+
+**Convention:** camera frame x right, y down, z forward. Pixel centres lie at integer (u, v) in [0, W-1]×[0, H-1], and
+the field of view spans the *outermost pixel centres* (align_corners=True), so f = (W-1) / (2 tan(fov/2)). Depth is
+metric z.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["FOV", "apply_view", "back_project", "intrinsics", "pixel_rays", "project", "rotation", "undo_view"]
+
+FOV = 10.0  # degrees, horizontal
+ROTATION_CENTRE = (0.0, 0.0, 1.0)
+
+
+def intrinsics(height: int, width: int, fov: float = FOV) -> Float[Tensor, "3 3"]:
+    """K in pixels (float64) for a horizontal field of view in degrees."""
+    focal = (width - 1) / (2 * math.tan(math.radians(fov) / 2))
+    centre_u, centre_v = (width - 1) / 2, (height - 1) / 2
+    return torch.tensor([[focal, 0, centre_u], [0, focal, centre_v], [0, 0, 1]], dtype=torch.float64)
+
+
+@lru_cache(maxsize=64)
+def pixel_rays(
+    height: int, width: int, fov: float = FOV, *, device=None, dtype=torch.float32
+) -> Float[Tensor, "h w 3"]:
+    """K⁻¹ (u, v, 1)ᵀ for every pixel: the points at depth 1. Cached: do not write to it."""
+    with torch.inference_mode(False):  # a cached inference tensor could not serve training later
+        v, u = torch.meshgrid(
+            torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+        )
+        pixels = torch.stack([u, v, torch.ones_like(u)], -1)
+        return (pixels @ intrinsics(height, width, fov).inverse().T).to(device=device, dtype=dtype)
+
+
+def back_project(depth: Float[Tensor, "b h w"], fov: float = FOV) -> Float[Tensor, "b h w 3"]:
+    """P(u, v) = d(u, v) · K⁻¹ (u, v, 1)ᵀ, in the units of the depth."""
+    return depth[..., None] * pixel_rays(*depth.shape[-2:], fov, device=depth.device, dtype=depth.dtype)
+
+
+def project(points: Float[Tensor, "*b 3"], height: int, width: int, fov: float = FOV) -> Float[Tensor, "*b 2"]:
+    """Pixel coordinates (u, v) of camera-frame points."""
+    focal = (width - 1) / (2 * math.tan(math.radians(fov) / 2))
+    centre = points.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    return points[..., :2] / points[..., 2:] * focal + centre
+
+
+def rotation(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
+    """R = R_z(γ) R_y(β) R_x(α) for angles (α, β, γ) in radians."""
+    (sa, sb, sg), (ca, cb, cg) = angles.sin().unbind(-1), angles.cos().unbind(-1)
+    rows = [
+        [cg * cb, cg * sb * sa - sg * ca, cg * sb * ca + sg * sa],
+        [sg * cb, sg * sb * sa + cg * ca, sg * sb * ca - cg * sa],
+        [-sb, cb * sa, cb * ca],
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def apply_view(points: Float[Tensor, "b *n 3"], view: Float[Tensor, "b 6"]) -> Float[Tensor, "b *n 3"]:
+    """Canonical to input view: P' = R (P - c) + c + t, with view = (α, β, γ, t_x, t_y, t_z) and c = (0, 0, 1)."""
+    centre = points.new_tensor(ROTATION_CENTRE)
+    flat = (points - centre).flatten(1, -2)
+    moved = flat @ rotation(view[:, :3]).mT + (centre + view[:, None, 3:])
+    return moved.reshape(points.shape)
+
+
+def undo_view(points: Float[Tensor, "b *n 3"], view: Float[Tensor, "b 6"]) -> Float[Tensor, "b *n 3"]:
+    """Input view to canonical: P = Rᵀ (P' - t - c) + c. The inverse of :func:`apply_view`."""
+    centre = points.new_tensor(ROTATION_CENTRE)
+    flat = points.flatten(1, -2) - (centre + view[:, None, 3:])
+    return (flat @ rotation(view[:, :3]) + centre).reshape(points.shape)

@@ -1,0 +1,40 @@
+"""Signs that a training run has gone one of the known wrong ways, readable without ground truth."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .model import Factors
+
+__all__ = ["convexity", "symptoms"]
+
+
+def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    """Correlation of canonical nearness with a centred dome, in [-1, 1]: positive is convex, negative a hollow mould."""
+    size = depth.shape[-1]
+    axis = torch.linspace(-1, 1, size, device=depth.device)
+    dome = -(axis[None, :] ** 2 + axis[:, None] ** 2)
+    inner = slice(size // 8, -(size // 8))  # the border is clamped and mostly background
+    near, dome = -depth[:, inner, inner].flatten(1), dome[inner, inner].flatten()
+    near, dome = near - near.mean(1, keepdim=True), dome - dome.mean()
+    return (near * dome).sum(1) / (near.norm(dim=1) * dome.norm()).clamp(min=1e-12)
+
+
+def symptoms(factors: Factors, depth_range: float) -> list[str]:
+    """One line for each known failure that these factors of a batch show; nothing when all seems well."""
+    found = []
+    depth = factors.free_depth
+    relief = depth.std((1, 2)).mean().item() / depth_range
+    if relief < 0.02:
+        found.append("the depth is flat; try a lower optim.lr, or model.convex_prior=1.2")
+    elif convexity(depth).mean().item() < 0:
+        found.append("the shape is concave (a hollow mould explains the images as well); try model.convex_prior=1.2")
+    roughness = (depth.diff(dim=2).abs().mean() + depth.diff(dim=1).abs().mean()).item() / depth_range
+    if roughness > 0.1:
+        found.append("the depth is noisy; try loss.smoothness=0.1")
+    roll = factors.view[:, 2]
+    if roll.mean().abs().item() > math.radians(25) and roll.std().item() < math.radians(8):
+        found.append("every viewpoint is the same in-plane rotation (collapsed); try a lower optim.lr or calmer backgrounds")
+    return found

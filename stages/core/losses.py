@@ -1,0 +1,43 @@
+"""The training objective: two reconstructions, each weighed by the confidence the model has in it."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["perceptual", "photometric"]
+
+EPSILON = 1e-7
+
+
+def photometric(
+    reconstruction: Float[Tensor, "b 3 h w"],
+    image: Float[Tensor, "b 3 h w"],
+    mask: Bool[Tensor, "b h w"],
+    sigma: Float[Tensor, "b h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over the mask of √2·|Î - I|/(σ+ε) + ln(σ+ε), a Laplacian's negative log-likelihood; without σ, of |Î - I|.
+
+    The three channels share σ and the constant ln √2 is dropped. An empty mask gives 0.
+    """
+    loss = (reconstruction - image).abs().mean(1)
+    if sigma is not None:
+        loss = loss * (math.sqrt(2) / (sigma + EPSILON)) + torch.log(sigma + EPSILON)
+    return torch.where(mask, loss, 0).sum() / mask.sum().clamp(min=1)
+
+
+def perceptual(
+    reconstructed: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "b c h w"],
+    mask: Bool[Tensor, "b H W"],
+    sigma: Float[Tensor, "b h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over the average-pooled mask of (f₁ - f₂)²/(2σ²+ε) + ln(σ+ε) (Gaussian); without σ, of (f₁ - f₂)²."""
+    stride = mask.shape[-1] // target.shape[-1]
+    weight = F.avg_pool2d(mask[:, None].to(target.dtype), stride)[:, 0]
+    loss = (reconstructed - target).square().mean(1)
+    if sigma is not None:
+        loss = loss / (2 * sigma.square() + EPSILON) + torch.log(sigma + EPSILON)
+    return (loss * weight).sum() / weight.sum().clamp(min=EPSILON)

@@ -1,0 +1,214 @@
+"""The photo-geometric autoencoder: one image → depth, albedo, light, viewpoint, confidence → the image again.
+
+Read :meth:`Sym3D.predict`, :meth:`Sym3D.render` and :func:`objective` in this order: they are the whole method.
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import losses
+from .camera import FOV, apply_view, back_project, project, undo_view
+from .geometry import depth_normals, smoothness
+from .lighting import shade
+from .networks import Autoencoder, ConfidenceNet, Encoder
+from .raster import rasterise_depth
+
+__all__ = ["Factors", "Reconstruction", "Sym3D", "objective"]
+
+BORDER = 2  # columns on the left and the right whose canonical depth is fixed
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What the model sees in B images. Canonical means frontal: the symmetry plane is the middle column."""
+
+    depth: Float[Tensor, "b h w"]  # canonical, metres, border columns fixed
+    free_depth: Float[Tensor, "b h w"]  # canonical, metres, before the border is fixed
+    albedo: Float[Tensor, "b 3 h w"]  # canonical, [-1, 1]
+    ambient: Float[Tensor, " b"]
+    diffuse: Float[Tensor, " b"]
+    light_direction: Float[Tensor, "b 3"]  # unit, frontal is +z
+    view: Float[Tensor, "b 6"]  # three angles in radians, three translations in metres
+    confidence: Float[Tensor, "b 2 h w"] | None  # photometric σ, σ'
+    perceptual_confidence: Float[Tensor, "b 2 h4 w4"] | None
+
+    def flipped(self) -> "Factors":
+        """The mirror image of shape and albedo under the same light, seen from the same viewpoint."""
+        return replace(
+            self, depth=self.depth.flip(-1), free_depth=self.free_depth.flip(-1), albedo=self.albedo.flip(-1)
+        )
+
+    def stack(self, other: "Factors") -> "Factors":
+        """Both in one batch, this one first."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return Factors(**{name: None if a is None else torch.cat([a, b]) for name, (a, b) in pairs.items()})
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the factors look like from their viewpoint."""
+
+    image: Float[Tensor, "b 3 h w"]  # [-1, 1]; what lies outside `valid` is meaningless
+    depth: Float[Tensor, "b h w"]  # metres, in view, clamped; d_max + m where nothing is seen
+    valid: Bool[Tensor, "b h w"]
+    normal: Float[Tensor, "b h w 3"]  # canonical
+    shading: Float[Tensor, "b h w"]  # canonical
+    canonical_image: Float[Tensor, "b 3 h w"]  # canonical, albedo times shading, [-1, 1] and brighter where overlit
+
+
+class Sym3D(nn.Module):
+    """The five networks and the renderer.
+
+    Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
+    ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
+    tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face lit
+    and turned the other way explains the images as well.
+    """
+
+    def __init__(
+        self,
+        size: int = 64,
+        width: float = 1.0,
+        *,
+        depth_min: float = 0.9,
+        depth_max: float = 1.1,
+        border_depth: float | None = None,
+        max_rotation_degrees: float = 60.0,
+        max_translation_xy: float = 0.1,
+        max_translation_z: float = 0.0,
+        ambient: tuple[float, float] = (0.0, 1.0),
+        diffuse: tuple[float, float] = (0.0, 1.0),
+        fov: float = FOV,
+        confidence: bool = True,
+        convex_prior: float = 0.0,
+    ):
+        super().__init__()
+        self.netD = Autoencoder(1, size, width, tanh=False)
+        self.netA = Autoencoder(3, size, width, tanh=True)
+        self.netL = Encoder(4, size, width)
+        self.netV = Encoder(6, size, width)
+        self.netC = ConfidenceNet(size, width) if confidence else None
+        self.size, self.fov = size, fov
+        self.depth_min, self.depth_max = depth_min, depth_max
+        self.border_depth = 0.7 * depth_max + 0.3 * depth_min if border_depth is None else border_depth
+        self.ambient, self.diffuse = ambient, diffuse
+        xy, z = max_translation_xy, max_translation_z
+        reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
+        self.register_buffer("view_reach", reach, persistent=False)
+        self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
+
+    @property
+    def background_depth(self) -> float:
+        """d_max + m, m = (d_max - d_min) / 2: the depth of a pixel that nothing covers."""
+        return self.depth_max + (self.depth_max - self.depth_min) / 2
+
+    def predict(self, image: Float[Tensor, "b 3 h w"]) -> Factors:
+        """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1]."""
+        raw = self.netD(image)[:, 0].float()
+        free_depth = self.metric_depth(raw)
+        depth = F.pad(free_depth[:, :, BORDER:-BORDER], (BORDER, BORDER), value=self.border_depth)
+        light = self.netL(image).float()
+        ambient, diffuse = (
+            low + (value / 2 + 0.5) * (high - low)
+            for value, (low, high) in zip(light[:, :2].unbind(1), (self.ambient, self.diffuse), strict=True)
+        )
+        direction = F.normalize(torch.cat([light[:, 2:], torch.ones_like(light[:, :1])], 1), dim=1)
+        confidence, perceptual_confidence = self.netC(image) if self.netC else (None, None)
+        return Factors(
+            depth=depth,
+            free_depth=free_depth,
+            albedo=self.netA(image).float(),
+            ambient=ambient,
+            diffuse=diffuse,
+            light_direction=direction,
+            view=self.netV(image).float() * self.view_reach,
+            confidence=confidence,
+            perceptual_confidence=perceptual_confidence,
+        )
+
+    def metric_depth(self, raw: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+        """Step 1: the depth network's output, mean removed, squashed into [d_min, d_max] metres."""
+        d = torch.tanh(raw - raw.mean((1, 2), keepdim=True) - self.prior)
+        return self.depth_min + (d + 1) / 2 * (self.depth_max - self.depth_min)
+
+    def render(
+        self,
+        factors: Factors,
+        *,
+        view: Float[Tensor, "b 6"] | None = None,
+        light: tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, "b 3"]] | None = None,
+    ) -> Reconstruction:
+        """Steps 5, 7 and 8: shade the canonical view, turn its depth to the viewpoint, fetch its colours from there.
+
+        ``view`` and ``light`` (ambient, diffuse, direction) replace the factors' own, to turn and to relight.
+        Only depth is rasterised; the texture is warped, because gradients through a rasterised texture hurt.
+        """
+        view = factors.view if view is None else view
+        normal = depth_normals(factors.depth, self.fov)
+        shading = shade(normal, *(light or (factors.ambient, factors.diffuse, factors.light_direction)))
+        canonical_image = (factors.albedo / 2 + 0.5) * shading[:, None] * 2 - 1
+
+        points = apply_view(back_project(factors.depth, self.fov), view)
+        depth, covered = rasterise_depth(points, fov=self.fov)
+        margin = (self.depth_max - self.depth_min) / 2
+        depth = torch.where(covered, depth.clamp(self.depth_min - margin, self.background_depth), self.background_depth)
+
+        height, width = depth.shape[-2:]
+        source = project(undo_view(back_project(depth, self.fov), view), height, width, self.fov)
+        grid = source / source.new_tensor([width - 1, height - 1]) * 2 - 1
+        image = F.grid_sample(canonical_image, grid, mode="bilinear", align_corners=True)
+        return Reconstruction(image, depth, depth < self.background_depth, normal, shading, canonical_image)
+
+
+def _dome(size: int) -> Float[Tensor, "h w"]:
+    """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings the middle nearer."""
+    axis = (torch.arange(size) - (size - 1) / 2) * (64 / size)
+    dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - axis[:, None] ** 2 / (2 * 26**2))
+    return dome - dome.mean()
+
+
+def objective(
+    model: Sym3D,
+    image: Float[Tensor, "b 3 h w"],
+    *,
+    flip: float = 0.5,
+    perceptual: float = 1.0,
+    smooth: float = 0.0,
+    features: nn.Module | None = None,
+) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
+    """The training loss (key ``total``) and its parts, with what they were computed from.
+
+    total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness, with λ_f ``flip``, λ_p ``perceptual``
+    and λ_sm ``smooth``. The reconstruction holds the plain branch first and the flipped one second (2B).
+    """
+    factors = model.predict(image)
+    both = model.render(factors.stack(factors.flipped()))
+    count = len(image)
+    mask = (both.valid[:count] & both.valid[count:]).detach()
+    # Pixels outside the mask must look the same to the perceptual features of either branch.
+    reconstructed = both.image * mask.repeat(2, 1, 1)[:, None]
+
+    sigma = factors.confidence
+    parts = {
+        name: losses.photometric(part, image, mask, None if sigma is None else sigma[:, branch])
+        for branch, (name, part) in enumerate(zip(("photo", "photo_flip"), reconstructed.split(count), strict=True))
+    }
+    total = parts["photo"] + flip * parts["photo_flip"]
+    if features is not None and perceptual:
+        sigma = factors.perceptual_confidence
+        with torch.no_grad():
+            target = features(image)
+        for branch, (name, part) in enumerate(
+            zip(("perceptual", "perceptual_flip"), features(reconstructed).split(count), strict=True)
+        ):
+            parts[name] = losses.perceptual(part, target, mask, None if sigma is None else sigma[:, branch])
+        total = total + perceptual * (parts["perceptual"] + flip * parts["perceptual_flip"])
+    if smooth:
+        parts["smoothness"] = smoothness(factors.free_depth / (model.depth_max - model.depth_min))
+        total = total + smooth * parts["smoothness"]
+    return {"total": total, **parts}, factors, both
