@@ -103,14 +103,15 @@ def ramp(u: Tensor) -> Tensor:
 def draw_shape(draw: Draws) -> Traits:
     """Everything that varies in a head's geometry. Lengths in half face widths."""
     return {
-        "scale": draw.bell(0.0655, 0.004),  # metres per unit
+        "scale": draw.bell(0.0615, 0.004),  # metres per unit
         "width": draw.bell(1.0, 0.07),
         "cranium": draw.bell(1.0, 0.05),
         "jaw": draw.bell(1.0, 0.13),
         "chin_length": draw.bell(0.0, 0.16),
         "chin": draw.bell(0.10, 0.10),
-        "flat": draw.bell(0.24, 0.12),
-        "depth": draw.bell(1.0, 0.08),
+        "flat": draw.bell(0.03, 0.13),
+        "depth": draw.bell(1.27, 0.13),
+        "back": draw.bell(1.15, 0.12),
         "forehead": draw.bell(0.0, 0.10),
         "fat": draw.bell(0.0, 1.0),
         "brow_ridge": draw.uniform(0.02, 0.13),
@@ -166,7 +167,7 @@ def chart(traits: Traits, rows: int, columns: int) -> Chart:
         f[:, RING[ring]] += share * traits["forehead"]
     w *= traits["width"][:, None]
     f *= traits["depth"][:, None]
-    b *= traits["depth"][:, None]
+    b *= traits["depth"][:, None] * traits["back"][:, None]
     y, w, f, b, lift = (a @ matrix.T for a in (y, w, f, b, lift))
     sine, cosine = phi.sin(), phi.cos()
     # A section is half an ellipse in front and half behind; sin² flattens the front, as faces are.

@@ -15,8 +15,8 @@ __all__ = ["build_head", "render_faces"]
 
 MESH = (80, 45)  # rows, half columns
 BATCH = 16
-CENTRE_Y = 0.34  # what is drawn at the middle of the image, in half face widths below the eyes
-CENTRE_Z = 0.06  # where the axis of rotation runs, in half face widths behind the ears
+CENTRE_Y = 0.52  # what is drawn at the middle of the image, in half face widths below the eyes
+CENTRE_Z = -0.35  # where the axis of rotation runs, in half face widths behind the ears
 
 
 def build_head(draw: Draws, size: int) -> tuple[Surface, Traits]:

@@ -15,9 +15,9 @@ PITCH, YAW, ROLL = 20.0, 50.0, 12.0  # degrees
 
 def draw_view(draw: Draws) -> Tensor:
     """(B, 6): pitch, yaw, roll in radians and a small translation in metres (none along z)."""
-    pitch, yaw, roll = draw.bell(0, PITCH), draw.uniform(-YAW, YAW), draw.bell(0, ROLL)
+    pitch, yaw, roll = draw.uniform(-PITCH, PITCH), draw.uniform(-YAW, YAW), draw.bell(0, ROLL)
     angles = torch.stack([pitch, yaw, roll], 1) * (math.pi / 180)
-    shift = torch.stack([draw.bell(0, 0.004), draw.bell(0, 0.004), torch.zeros_like(yaw)], 1)
+    shift = torch.stack([draw.bell(0, 0.008), draw.bell(0, 0.010), torch.zeros_like(yaw)], 1)
     return torch.cat([angles, shift], 1)
 
 
