@@ -1,1 +1,18 @@
-"""The files that sym3d writes: HDF5 artifacts with a schema, a digest and a provenance."""
+"""Artifacts: the HDF5 files that stages hand to one another, and the only place that knows HDF5."""
+
+from stages.artifact.provenance import make_provenance
+from stages.artifact.reader import Artifact, open_artifact
+from stages.artifact.rows import RowWriter
+from stages.artifact.schema import SCHEMAS, Field, Schema
+from stages.artifact.writer import write_artifact
+
+__all__ = [
+    "SCHEMAS",
+    "Artifact",
+    "Field",
+    "RowWriter",
+    "Schema",
+    "make_provenance",
+    "open_artifact",
+    "write_artifact",
+]

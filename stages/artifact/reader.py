@@ -1,0 +1,159 @@
+"""Reading artifacts: whole, of the right kind, unchanged since they were written, or an InputError."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from stages.artifact.check import check_fields, check_provenance, list_datasets
+from stages.artifact.files import partial_path
+from stages.artifact.layout import decode_text, file_digest, hash_blocks, read_blocks
+from stages.artifact.meta import RESERVED, read_meta
+from stages.artifact.schema import SCHEMAS
+from stages.errors import InputError
+
+__all__ = ["Artifact", "open_artifact"]
+
+BROKEN = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError)
+REMAKE = "make it again or take another copy"
+
+
+class Artifact:
+    """An open, complete artifact. Each dataset's bytes are compared with its digest when it is first asked for.
+
+    path, schema, version, digest: what it is. provenance: dict. attrs: its own attributes.
+    count: rows (0 if it has none). names: dataset paths.
+    """
+
+    def __init__(self, path: Path, file: h5py.File):
+        self.path = path
+        self._file = file
+        meta = _identify(path, file)
+        self.schema: str = meta["schema"]
+        self.version: int = meta["version"]
+        self.state: str = meta["state"]
+        self.digest: str = meta["digest"]
+        self.provenance: dict = meta["provenance"]
+        self.attrs: dict[str, Any] = {key: value for key, value in meta.items() if key not in RESERVED}
+        self._datasets = list_datasets(file)
+        schema = SCHEMAS[self.schema]
+        check_fields(schema, self._datasets)
+        check_provenance(self.provenance)
+        rows = [len(data) for name, data in self._datasets.items() if (field := schema.field(name)) and field.by_row]
+        self.count: int = rows[0] if rows else 0
+        self.names: tuple[str, ...] = tuple(self._datasets)
+        self._sums = {name: str(dataset.attrs["sha256"]) for name, dataset in self._datasets.items()}
+        self._trusted: set[str] = set()
+        if self._manifest_digest() != self.digest:
+            raise ValueError("its parts do not fit its digest")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._datasets
+
+    def __getitem__(self, name: str) -> h5py.Dataset:
+        """The dataset at a path; slicing it gives NumPy arrays. Raises InputError if there is none or it is damaged."""
+        if name not in self._datasets:
+            raise InputError(self.path, f"has no '{name}'", f"use a {self.schema} file that does")
+        if name not in self._trusted:
+            self._check_bytes(name)
+            self._trusted.add(name)
+        return self._datasets[name]
+
+    def strings(self, name: str) -> list[str]:
+        """A text dataset as a list."""
+        return decode_text(self[name][:])
+
+    def verify(self) -> None:
+        """Read everything and compare it with the digest; raises InputError when a byte differs."""
+        for name in self.names:
+            self._check_bytes(name)
+
+    def _check_bytes(self, name: str) -> None:
+        with _reading(self.path):
+            if hash_blocks(read_blocks(self._datasets[name])) != self._sums[name]:
+                raise ValueError(f"'{name}' does not fit its digest")
+
+    def _manifest_digest(self) -> str:
+        entries = {name: (data.dtype.str, list(data.shape), self._sums[name]) for name, data in self._datasets.items()}
+        return file_digest(self.schema, self.version, str(self.provenance.get("recipe", "")), self.attrs, entries)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "Artifact":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_artifact(path: str | os.PathLike, schema: str | None = None) -> Artifact:
+    """Open a complete artifact for reading, of the named schema or of any.
+
+    Raises InputError when it is missing, a folder, no HDF5, damaged, unfinished, of another schema, newer than this
+    program, or has links, virtual data or sizes that no artifact has.
+    """
+    path = Path(path)
+    with _reading(path):
+        if path.is_dir():
+            raise InputError(path, "is a folder, not an artifact", "name a file in it")
+        if not path.exists():
+            raise _missing(path)
+        with path.open("rb"):
+            pass  # says "permission denied" in the system's words rather than HDF5's
+        if not h5py.is_hdf5(path):
+            raise InputError(path, "is not an HDF5 file", "name a file that sym3d wrote")
+        file = h5py.File(path, "r", locking=False)
+        try:
+            artifact = Artifact(path, file)
+            if schema is not None and artifact.schema != schema:
+                what = f"is a {artifact.schema} file where a {schema} file is needed"
+                raise InputError(path, what, "name another file")
+            return artifact
+        except BaseException:
+            file.close()
+            raise
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged or hostile file makes HDF5 and its readers raise into an InputError of one line."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(path, "cannot be read (permission denied)", "change its permissions") from error
+    except BROKEN as error:
+        reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+        raise InputError(path, f"is damaged: {reason}", REMAKE) from error
+
+
+def _missing(path: Path) -> InputError:
+    if partial_path(path).exists():
+        return InputError(path, "was never finished", "run the command that makes it again: it resumes")
+    return InputError(path, "does not exist", "check the name")
+
+
+def _identify(path: Path, file: h5py.File) -> dict[str, Any]:
+    """Root attributes, once it is known that they are those of a complete artifact that this program can read."""
+    if "schema" not in file.attrs or "version" not in file.attrs:
+        raise InputError(path, "is HDF5, but not from sym3d", "name a file that sym3d wrote")
+    meta = read_meta(file)
+    schema, version = meta["schema"], meta["version"]
+    if schema not in SCHEMAS:
+        raise InputError(
+            path, f"holds {schema!r}, which this sym3d does not know", "upgrade sym3d or name another file"
+        )
+    known = SCHEMAS[schema].version
+    if type(version) is not int or version < 1:
+        raise ValueError(f"version {version!r} is no version")
+    if version > known:
+        what = f"is version {version} of {schema}; this sym3d reads up to version {known}"
+        raise InputError(path, what, "upgrade sym3d")
+    if meta.get("state") != "complete":
+        raise InputError(path, "is unfinished", "run the command that makes it again: it resumes")
+    if not isinstance(meta.get("provenance"), dict) or not isinstance(meta.get("digest"), str):
+        raise ValueError("it has no digest or provenance")
+    return meta

@@ -1,0 +1,37 @@
+"""What differs between what is on disk and what is asked for, in a few words."""
+
+import itertools
+from typing import Any
+
+from stages.artifact.meta import parent_digests
+
+__all__ = ["difference"]
+
+
+def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
+    """The first difference that makes old rows worthless, or None. Code and library versions are none of them."""
+    for key in ("schema", "version"):
+        if wanted[key] != found.get(key):
+            return f"{key} {found.get(key)!r}, now {wanted[key]!r}"
+    now, then = wanted["provenance"], found.get("provenance", {})
+    if now.get("recipe") != then.get("recipe"):
+        return _recipe_difference(str(now.get("recipe", "")), str(then.get("recipe", "")))
+    if now.get("seed") != then.get("seed"):
+        return f"seed {then.get('seed')}, now {now.get('seed')}"
+    if parent_digests(now) != parent_digests(then):
+        names = ", ".join(str(parent.get("name", "?")) for parent in now.get("parents", []))
+        return f"the content of its input has changed ({names or 'none now'})"
+    if wanted["attrs"] != found.get("attrs"):
+        return f"attributes {found.get('attrs')}, now {wanted['attrs']}"
+    for name in sorted({*wanted["layout"], *found.get("layout", {})}):
+        here, there = wanted["layout"].get(name), found.get("layout", {}).get(name)
+        if here != there:
+            return f"'{name}' was {there or 'absent'}, now {here or 'absent'}"
+    return None
+
+
+def _recipe_difference(now: str, then: str) -> str:
+    for new, old in itertools.zip_longest(now.splitlines(), then.splitlines(), fillvalue=""):
+        if new != old:
+            return f"its recipe said '{old.strip()}', now '{new.strip()}'"
+    return "its recipe has other line ends"
