@@ -54,18 +54,21 @@ def safe_stem(name: str) -> str:
     joined = "_".join(part for part in re.split(r"[/\\]+", bare) if part not in ("", ".", ".."))
     joined = joined.replace(" ", "_")
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", unicodedata.normalize("NFKD", joined)).strip("._-")[:LONGEST_STEM]
-    if stem == joined:
+    if stem and stem == joined:
         return stem
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{stem or 'item'}-{digest}"
 
 
 def file_stems(names: Sequence[str]) -> list[str]:
-    """One safe stem per name, all different even where case does not count: a repeated one gets its row number."""
-    stems, taken = [], set()
+    """One safe stem per name, all different even where case does not count: a repeated one gets its row number.
+
+    No item is called "sheet": that is the contact sheet beside them.
+    """
+    stems, taken = [], {"sheet"}
     for row, name in enumerate(names):
         stem = safe_stem(name)
-        if stem.lower() in taken:
+        while stem.lower() in taken:
             stem = f"{stem}-{row}"
         taken.add(stem.lower())
         stems.append(stem)
