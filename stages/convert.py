@@ -1,0 +1,139 @@
+"""Turn a checkpoint of the reference implementation into a ``sym3d.checkpoint``."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.artifact import make_provenance, write_artifact
+from stages.errors import InputError, OutputError, UsageError
+from stages.io.foreign import read_torch_checkpoint
+from stages.loading import build_model, check_shapes
+from stages.progress import Report, Silent
+from stages.recipe import Recipe, parse_recipe
+
+__all__ = ["ImportRequest", "ImportResult", "run"]
+
+_NETS = ("netD", "netA", "netL", "netV", "netC")
+_SIZES = (64, 128, 256)
+_FIX = "give a checkpoint that the reference implementation wrote"
+_OPTIONS = (
+    *("depth_min", "depth_max", "border_depth", "max_rotation_degrees", "max_translation_xy", "max_translation_z"),
+    *("ambient", "diffuse", "fov"),
+)
+_RECIPE = """
+name = "{name}"
+[data]
+images = "images.h5"
+make = "sym3d prep <folder of images> images.h5"
+[optim]
+epochs = 30
+"""
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """The checkpoint, where to put it, and what the reference keeps in its configuration instead of its checkpoints.
+
+    The defaults are the reference's; its face and synthetic-face models were trained with ``max_translation_z`` 0, its
+    cars with ``diffuse`` (0.5, 1.0) and ``border_depth`` 1.08.
+    """
+
+    source: Path
+    out: Path
+    depth_min: float = 0.9
+    depth_max: float = 1.1
+    border_depth: float | None = None  # 0.7 depth_max + 0.3 depth_min
+    max_rotation_degrees: float = 60.0
+    max_translation_xy: float = 0.1
+    max_translation_z: float = 0.1
+    ambient: tuple[float, float] = (0.0, 1.0)
+    diffuse: tuple[float, float] = (0.0, 1.0)
+    fov: float = 10.0
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    checkpoint: Path
+    size: int  # pixels
+    width: float
+    confidence: bool
+    epoch: int
+    parameters: int
+    left_out: tuple[str, ...]  # state dicts in the file that no network of the method has
+
+
+def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
+    """Read, check against the method's networks, and write.
+
+    Raises InputError when the file is no such checkpoint, UsageError when the options contradict one another,
+    OutputError when the result exists (without ``overwrite``) or cannot be written.
+    """
+    if request.out.exists() and not request.overwrite:
+        raise OutputError(request.out, "exists already", "add --overwrite or name another file")
+    foreign = read_torch_checkpoint(request.source)
+    missing = [net for net in _NETS[:4] if net not in foreign.states]
+    if missing:
+        found = ", ".join(sorted(foreign.states)) or "nothing"
+        raise InputError(request.source, f"has no weights for {', '.join(missing)} (it holds {found})", _FIX)
+    weights = {f"{net}.{key}": array for net in _NETS for key, array in foreign.states.get(net, {}).items()}
+    size, width = _networks(request.source, weights)
+    confidence = "netC" in foreign.states
+    recipe = _recipe(request, size, width, confidence)
+    with torch.device("meta"):  # only the shapes are looked at
+        like = {name: tuple(tensor.shape) for name, tensor in build_model(recipe.model).state_dict().items()}
+    check_shapes(request.source, {name: array.shape for name, array in weights.items()}, like)
+    broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    if broken:
+        raise InputError(
+            request.source, f"weights are not finite: {', '.join(broken[:3])}", "use an earlier checkpoint"
+        )
+
+    source = {"name": request.source.name, "schema": "torch", "digest": _file_digest(request.source), "provenance": {}}
+    epoch = int(foreign.numbers.get("epoch", 0))
+    write_artifact(
+        request.out,
+        "sym3d.checkpoint",
+        {f"model/{name}": array.astype(np.float32) for name, array in weights.items()},
+        provenance=make_provenance(recipe=recipe.text(), parents=[source]),
+        attrs={"step": 0, "size": size},
+    )
+    parameters = sum(array.size for array in weights.values())
+    left_out = tuple(name for name in foreign.states if name not in _NETS)
+    report.note(f"{size} px, width {width:g}, {parameters / 1e6:.1f} M parameters, epoch {epoch}")
+    return ImportResult(request.out, size, width, confidence, epoch, parameters, left_out)
+
+
+def _networks(where: Path, weights: dict[str, np.ndarray]) -> tuple[int, float]:
+    """Image size and width multiplier, from the number of stride-2 stages of the viewpoint network and its channels."""
+    convolutions = [array.shape for name, array in weights.items() if re.fullmatch(r"netV\.network\.\d+\.weight", name)]
+    stages = len(convolutions) - 2  # the last two reach 1×1 and the six numbers
+    size = 4 * 2**stages if 0 <= stages <= 16 else 0
+    if size not in _SIZES or len(convolutions[0]) != 4:
+        raise InputError(where, "its viewpoint network is not the method's (64, 128 or 256 pixels)", _FIX)
+    return size, convolutions[0][0] / 32
+
+
+def _recipe(request: ImportRequest, size: int, width: float, confidence: bool) -> Recipe:
+    """A recipe that describes the model; what it was trained on, the checkpoint does not say."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", request.source.stem).strip("._-")[:50]
+    values = {"size": size, "width": width, "confidence": str(confidence).lower()}
+    values |= {key: getattr(request, key) for key in _OPTIONS}
+    settings = [f"model.{key}={_toml(value)}" for key, value in values.items() if value is not None]
+    try:
+        return parse_recipe(_RECIPE.format(name=f"imported-{stem or 'checkpoint'}"), settings)
+    except UsageError as error:
+        raise UsageError(request.source, error.what, "correct the options") from error
+
+
+def _toml(value: object) -> str:
+    return f"[{value[0]}, {value[1]}]" if isinstance(value, tuple) else str(value)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,147 @@
+"""From a checkpoint on disk to a model in memory, every parameter checked on the way."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stages.artifact import Artifact, open_artifact
+from stages.core.model import Sym3D
+from stages.errors import InputError, UsageError
+from stages.io.weights import load_vgg16
+from stages.recipe import LossSection, ModelSection, Recipe, parse_recipe
+
+__all__ = ["Loaded", "build_features", "build_model", "find_checkpoint", "load_model", "load_weights", "shipped_models"]
+
+_SHOWN = 3  # parameters named in a message about many
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in eval mode on the CPU, and where it came from."""
+
+    model: Sym3D
+    recipe: Recipe
+    path: Path
+    digest: str
+    step: int
+    averaged: bool  # these are the averaged (EMA) weights
+    parent: dict  # for make_provenance(parents=[...])
+
+
+def build_model(section: ModelSection) -> Sym3D:
+    """The networks and camera that a recipe's [model] section describes, with fresh weights."""
+    return Sym3D(**section.model_dump())
+
+
+def build_features(section: LossSection) -> nn.Module | None:
+    """The frozen feature extractor of the perceptual loss; None when the recipe does without.
+
+    Raises MissingPartError when its weights are not on this machine.
+    """
+    wanted = section.features == "vgg16" and section.perceptual > 0
+    return load_vgg16(section.features_path) if wanted else None
+
+
+def shipped_models() -> dict[str, Path]:
+    """Name → file of the checkpoints that come with sym3d."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.h5"))}
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The file that ``path`` means: itself, a run folder's checkpoint.h5, or a shipped model's name.
+
+    Raises InputError when there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / "checkpoint.h5").is_file():
+            raise InputError(path, "there is no checkpoint.h5 in this folder", "name a run folder or a checkpoint")
+        return path / "checkpoint.h5"
+    shipped = shipped_models()
+    if path.exists() or str(path) not in shipped:
+        if not path.exists():
+            near = difflib.get_close_matches(str(path), shipped, n=1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            known = f" or one of {', '.join(shipped)}" if shipped else ""
+            raise InputError(path, "no such checkpoint", f"{guess}name a checkpoint, a run folder{known}")
+        return path
+    return shipped[str(path)]
+
+
+def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
+    """Open a checkpoint file, a run folder or a shipped model by name.
+
+    ``ema`` takes the averaged weights where the checkpoint has them. Raises InputError when there is none, when it is
+    damaged, or when its weights are missing, superfluous, of other shapes or not finite.
+    """
+    path = find_checkpoint(path)
+    with open_artifact(path, "sym3d.checkpoint") as artifact:
+        recipe = recipe_of(artifact)
+        model = build_model(recipe.model)
+        averaged = ema and any(name.startswith("ema/") for name in artifact.names)
+        model.load_state_dict(load_weights(artifact, model, "ema" if averaged else "model"))
+        parent = {
+            "name": artifact.path.name,
+            "schema": artifact.schema,
+            "digest": artifact.digest,
+            "provenance": artifact.provenance,
+        }
+        step = int(artifact.attrs.get("step", 0))
+        return Loaded(model.eval().requires_grad_(False), recipe, path, artifact.digest, step, averaged, parent)
+
+
+def recipe_of(artifact: Artifact) -> Recipe:
+    """The recipe that a checkpoint was trained by. Raises InputError when this version does not understand it."""
+    try:
+        return parse_recipe(artifact.provenance.get("recipe") or "", where=f"{artifact.path}: its recipe")
+    except UsageError as error:
+        raise InputError(error.where, error.what, "use the version of sym3d that wrote it, or train again") from error
+
+
+def load_weights(artifact: Artifact, model: nn.Module, group: str = "model") -> dict[str, Tensor]:
+    """The state dict for ``model`` kept under ``group/`` in a checkpoint, complete, of the right shapes, and finite.
+
+    Raises InputError that names what does not fit.
+    """
+    state = model.state_dict()
+    found = {name.removeprefix(f"{group}/"): name for name in artifact.names if name.startswith(f"{group}/")}
+    shapes = {name: tuple(artifact[found[name]].shape) for name in found}
+    check_shapes(artifact.path, shapes, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    weights = {}
+    for name, like in state.items():
+        values = np.asarray(artifact[found[name]][...])
+        if values.dtype.kind != "f":
+            raise InputError(
+                artifact.path, f"{found[name]} holds {values.dtype}, not floats", "train or import it again"
+            )
+        weights[name] = torch.from_numpy(values).to(like.dtype)
+    broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if broken:
+        raise InputError(artifact.path, f"weights are not finite: {_some(broken)}", "use an earlier checkpoint")
+    return weights
+
+
+def check_shapes(where: object, found: dict[str, tuple], wanted: dict[str, tuple]) -> None:
+    """Raises InputError unless both hold the same names with the same shapes."""
+    missing = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted]
+    other = [
+        f"{name} is {'×'.join(map(str, found[name]))} and not {'×'.join(map(str, wanted[name]))}"
+        for name in wanted
+        if name in found and found[name] != wanted[name]
+    ]
+    faults = [f"{what} {_some(names)}" for what, names in (("missing", missing), ("unknown", extra)) if names]
+    faults += [_some(other)] if other else []
+    if faults:
+        raise InputError(
+            where, f"its weights do not fit its networks: {' · '.join(faults)}", "train or import it again"
+        )
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
