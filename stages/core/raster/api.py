@@ -5,8 +5,10 @@ outermost pixel centres. A triangle covers the samples inside it *and on its bor
 wins, among equally near ones the lowest index. Depth is metric z, in the units of the points.
 """
 
+import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -57,7 +59,8 @@ def cover(
     Raises InputError for NaN or infinite points and for faces that name absent vertices, UsageError for shapes, types
     and sizes that mean nothing, MissingPartError for a backend that is not installed.
     """
-    _check(points, faces)
+    _check_mesh(points, faces)
+    _check_finite(points.detach())
     lattice = make_lattice(height, width, fov, samples)
     return _backend(backend)(points, faces, lattice)
 
@@ -77,12 +80,14 @@ def plane_depth(
     Differentiable (once) in x, y and z of the points; 0 where uncovered. There is no silhouette term: what covers a
     pixel is taken as given. Arguments as for :func:`cover`, whose result goes in as ``cover``.
     """
+    _check_mesh(points, faces)
     lattice = make_lattice(height, width, fov, samples)
-    if tuple(cover.shape) != (len(points), lattice.height, lattice.width):
+    shape = (len(points), lattice.height, lattice.width)
+    if tuple(cover.shape) != shape or cover.dtype != torch.int32 or (cover.numel() and cover.max() >= len(faces)):
         raise UsageError(
             "plane_depth",
-            f"cover is {tuple(cover.shape)}, not {(len(points), lattice.height, lattice.width)}",
-            "pass the result of cover() for the same image size and samples",
+            f"cover is {tuple(cover.shape)} {cover.dtype}, which is not one of {len(faces)} faces for each of {shape}",
+            "pass the result of cover() for the same mesh, image size and samples",
         )
     module = cpu if points.device.type == "cpu" else reference
     return module.plane_depth(points, faces.to(points.device), cover, lattice), cover >= 0
@@ -127,23 +132,30 @@ def _backend(name: str | None):
     return BACKENDS[name or "numba"]
 
 
-def _check(points: Tensor, faces: Tensor) -> None:
+def _check_mesh(points: Tensor, faces: Tensor) -> None:
     if points.ndim != 3 or points.shape[-1] != 3 or points.dtype not in (torch.float32, torch.float64):
         raise UsageError(
             "rasteriser", f"points are {tuple(points.shape)} {points.dtype}", "pass B×V×3 of float32 or float64"
         )
     if faces.ndim != 2 or faces.shape[-1] != 3 or faces.dtype not in (torch.int32, torch.int64):
         raise UsageError("rasteriser", f"faces are {tuple(faces.shape)} {faces.dtype}", "pass F×3 of int32 or int64")
-    total = points.detach().sum()  # one pass that only a NaN, an infinity or an overflow can spoil
-    if not total.isfinite() and not (finite := points.detach().isfinite().flatten(1).all(1)).all():
-        raise InputError(
-            "rasteriser",
-            f"vertices of item {int((~finite).nonzero()[0])} of the batch are NaN or infinite",
-            "look for a diverged network or a broken mesh upstream",
-        )
-    if faces.numel() and not (int(faces.min()) >= 0 and int(faces.max()) < points.shape[1]):
+    if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < points.shape[1]:
         raise InputError(
             "rasteriser",
             f"faces name vertices {int(faces.min())} to {int(faces.max())} of {points.shape[1]}",
             "number the vertices from 0",
         )
+
+
+def _check_finite(points: Tensor) -> None:
+    # A sum, in one quick pass, is spoilt only by a NaN, an infinity or an overflow: look closer only then.
+    # By numpy, because waking torch's threads costs more than the sum.
+    with np.errstate(all="ignore"):
+        total = points.numpy().sum() if points.device.type == "cpu" else points.sum().item()
+    if math.isfinite(total) or (finite := points.isfinite().flatten(1).all(1)).all():
+        return
+    raise InputError(
+        "rasteriser",
+        f"vertices of item {int((~finite).nonzero()[0])} of the batch are NaN or infinite",
+        "look for a diverged network or a broken mesh upstream",
+    )

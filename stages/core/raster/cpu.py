@@ -18,82 +18,80 @@ from torch import Tensor
 
 from stages.core.raster.lattice import Lattice
 
-__all__ = ["DEGENERATE", "LOOSE", "STRICT", "TIE", "cover", "plane_depth"]
+__all__ = ["DEGENERATE", "LOOSE", "STRAY", "STRICT", "TIE", "cover", "plane_depth"]
 
 STRICT = 1e-9  # samples; closer than this to an edge is on it, whichever way the rounding went
 LOOSE = 2e-6  # of the image's longer side: what float32 vertices may be off; used only where nothing covers strictly
+STRAY = 1e-3  # relative; how far in depth such a hit may leave its triangle (the plane of a sliver does so at once)
 TIE = 1e-12  # relative difference of inverse depth below which two triangles are equally near
 DEGENERATE = 1e-8  # samples²: twice the projected area below which a triangle is a line
 
 
 @numba.njit(nogil=True, cache=True)
 def _cover(start, stop, points, faces, focal, centre_u, centre_v, height, width, loose, face):
-    """z-buffer over the triangles of images start … stop-1; see reference.py for the equations."""
+    """z-buffer over the triangles of images start … stop-1; see reference.py for the equations.
+
+    Only the samples in a triangle's bounding box are tested; one that crosses the camera plane has no such box.
+    """
     count = points.shape[1]
     q = np.empty((count, 3))  # vertices in homogeneous sample coordinates
     uv = np.empty((count, 2))
     best = np.empty((height, width))
     for b in range(start, stop):
+        nearest = np.inf
         for i in range(count):
             x, y, z = float(points[b, i, 0]), float(points[b, i, 1]), float(points[b, i, 2])
             q[i, 0] = focal * x + centre_u * z
             q[i, 1] = focal * y + centre_v * z
             q[i, 2] = z
+            nearest = min(nearest, z)
             if z > 0:
                 uv[i, 0] = q[i, 0] / z
                 uv[i, 1] = q[i, 1] / z
         face[b] = -1
         for f in range(faces.shape[0]):
             i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            first_u, last_u, first_v, last_v = 0, width - 1, 0, height - 1
+            if nearest > 0 or (q[i, 2] > 0 and q[j, 2] > 0 and q[k, 2] > 0):
+                low_u = max(min(uv[i, 0], uv[j, 0], uv[k, 0]) - loose, 0.0)
+                high_u = min(max(uv[i, 0], uv[j, 0], uv[k, 0]) + loose, last_u)
+                low_v = max(min(uv[i, 1], uv[j, 1], uv[k, 1]) - loose, 0.0)
+                high_v = min(max(uv[i, 1], uv[j, 1], uv[k, 1]) + loose, last_v)
+                if not (low_u <= high_u and low_v <= high_v):
+                    continue
+                first_u, last_u = math.ceil(low_u), int(high_u)
+                first_v, last_v = math.ceil(low_v), int(high_v)
+                if first_u > last_u or first_v > last_v:  # most small triangles fall between the samples
+                    continue
             x0, y0, z0 = q[i, 0], q[i, 1], q[i, 2]
             x1, y1, z1 = q[j, 0], q[j, 1], q[j, 2]
             x2, y2, z2 = q[k, 0], q[k, 1], q[k, 2]
             near, far = min(z0, z1, z2), max(z0, z1, z2)
             if far <= 0:
                 continue
-            first_u, last_u, first_v, last_v = 0, width - 1, 0, height - 1
-            if near > 0:  # a triangle that crosses the camera plane has no bounding box
-                low_u = min(uv[i, 0], uv[j, 0], uv[k, 0]) - loose
-                high_u = max(uv[i, 0], uv[j, 0], uv[k, 0]) + loose
-                low_v = min(uv[i, 1], uv[j, 1], uv[k, 1]) - loose
-                high_v = max(uv[i, 1], uv[j, 1], uv[k, 1]) + loose
-                if not (low_u <= last_u and high_u >= 0 and low_v <= last_v and high_v >= 0):
-                    continue
-                if low_u > 0:
-                    first_u = math.ceil(low_u)
-                if high_u < last_u:
-                    last_u = math.floor(high_u)
-                if low_v > 0:
-                    first_v = math.ceil(low_v)
-                if high_v < last_v:
-                    last_v = math.floor(high_v)
-                if first_u > last_u or first_v > last_v:
-                    continue
             a0, b0, c0 = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
             a1, b1, c1 = y2 * z0 - z2 * y0, z2 * x0 - x2 * z0, x2 * y0 - y2 * x0
             a2, b2, c2 = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
             det = x0 * a0 + y0 * b0 + z0 * c0
             if not abs(det) > DEGENERATE * far * far * far:
                 continue
-            if det < 0:
+            if det < 0:  # seen from behind
                 det = -det
                 a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
             s0, s1, s2 = abs(a0) + abs(b0), abs(a1) + abs(b1), abs(a2) + abs(b2)
-            a, bb, c = a0 + a1 + a2, b0 + b1 + b2, c0 + c1 + c2
             for v in range(first_v, last_v + 1):
-                r0, r1, r2, r = b0 * v + c0, b1 * v + c1, b2 * v + c2, bb * v + c
+                r0, r1, r2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
                 for u in range(first_u, last_u + 1):
                     e0, e1, e2 = a0 * u + r0, a1 * u + r1, a2 * u + r2
                     if e0 < -loose * s0 or e1 < -loose * s1 or e2 < -loose * s2:
                         continue
-                    w = (a * u + r) / det  # inverse depth
-                    if not w > 0:
+                    key = (e0 + e1 + e2) / det  # inverse depth
+                    if not key > 0:
                         continue
-                    key = w
                     if e0 < -STRICT * s0 or e1 < -STRICT * s1 or e2 < -STRICT * s2:
-                        if not (w * near < 1.001 and w * far > 0.999):  # the plane of a sliver leaves its triangle fast
+                        if key * near > 1 + STRAY or key * far < 1 - STRAY:
                             continue
-                        key = -1 / w  # below every strict hit, nearer ones first
+                        key = -1 / key  # below every strict hit, nearer ones first
                     if face[b, v, u] < 0 or key > best[v, u] + TIE * abs(best[v, u]):
                         best[v, u] = key
                         face[b, v, u] = f

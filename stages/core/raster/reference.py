@@ -12,7 +12,7 @@ eᵢ / (|∂eᵢ/∂u| + |∂eᵢ/∂v|) is a distance to the edge in samples; t
 import torch
 from torch import Tensor
 
-from stages.core.raster.cpu import DEGENERATE, LOOSE, STRICT, TIE
+from stages.core.raster.cpu import DEGENERATE, LOOSE, STRAY, STRICT, TIE
 from stages.core.raster.lattice import Lattice
 
 __all__ = ["cover", "plane_depth"]
@@ -51,7 +51,7 @@ def _draw(triangles: Tensor, start: int, lattice: Lattice, best: Tensor, face: T
     solid = (det.abs() > DEGENERATE * far.flatten().clamp(min=0) ** 3)[:, None, None] & (far > 0) & (inverse_depth > 0)
     strict = solid & (distance >= -STRICT).all(1)
     loose = solid & (distance >= -LOOSE * max(face.shape)).all(1) & _in_box(triangles, samples, max(face.shape))
-    loose &= (inverse_depth * near < 1.001) & (inverse_depth * far > 0.999)
+    loose &= (inverse_depth * near <= 1 + STRAY) & (inverse_depth * far >= 1 - STRAY)
     key = torch.where(strict, inverse_depth, torch.where(loose, -1 / inverse_depth, -torch.inf))
 
     top = key.amax(0)
