@@ -14,7 +14,21 @@ from torch import Tensor
 
 from stages.data.draws import Draws
 
-__all__ = ["Chart", "Traits", "bump", "chart", "displace", "draw_shape", "mirror", "ramp"]
+__all__ = [
+    "RINGS",
+    "Chart",
+    "Traits",
+    "brow_curve",
+    "bump",
+    "chart",
+    "displace",
+    "draw_shape",
+    "eye_curves",
+    "grid_position",
+    "mirror",
+    "mouth_curves",
+    "ramp",
+]
 
 Traits = dict[str, Tensor]  # one (B,) tensor per trait
 
@@ -67,6 +81,13 @@ def _angles(count: int) -> Tensor:
     """Angle φ from the front of every column of the half grid, 0 … π."""
     shares = np.cumsum((0, *COLUMN_SHARE)) / sum(COLUMN_SHARE)
     return torch.from_numpy(np.radians(np.interp(np.linspace(0, 1, count), shares, COLUMN_ANGLE))).float()
+
+
+def grid_position(t: Tensor, degrees: Tensor, rows: int, columns: int) -> Tensor:
+    """(…, 2) fractional (column, row) in a rows × columns half grid of ring coordinate t and angle from the front."""
+    row = np.interp(t.numpy(), _rows(rows)[0].numpy(), np.arange(rows))
+    column = np.interp(np.radians(degrees.numpy()), _angles(columns).numpy(), np.arange(columns))
+    return torch.from_numpy(np.stack([column, row], -1)).float()
 
 
 @dataclass(frozen=True)
@@ -228,12 +249,10 @@ def _relief(c: Chart, p: Traits) -> Tensor:
     out -= (0.025 + 0.05 * p["smile"].clamp(min=0)) * bump(fold / 0.07) * bump((tip - 0.2) / 0.22)
 
     # Mouth: the teeth's arch, two lips, the line between them; then the chin.
-    width = p["mouth_width"] * (1 + 0.12 * p["smile"])
-    across = x / width
-    line = y - p["mouth_y"] + 0.07 * p["smile"] * across.clamp(max=1.3) ** 2
-    within = (1 - across * across).clamp(min=0)
+    mouth = mouth_curves(x, p)
+    width, across, within, gap = mouth["width"], mouth["across"], mouth["within"], mouth["gap"]
+    line = y - mouth["line"]
     out += 0.09 * bump(x / (1.15 * width), line / 0.28)
-    gap = p["mouth_open"] * within
     out += p["lips_out"] * within * bump((line + 0.5 * p["upper_lip"]) / (0.75 * p["upper_lip"] + 0.01))
     out += 1.2 * p["lips_out"] * within * bump((line - gap - 0.55 * p["lower_lip"]) / (0.7 * p["lower_lip"] + 0.01))
     out -= (0.05 + 0.5 * gap) * bump(across / 1.05) * bump((line - 0.4 * gap) / (0.03 + 0.5 * gap))
@@ -241,6 +260,31 @@ def _relief(c: Chart, p: Traits) -> Tensor:
     out -= 0.07 * bump(x / 0.30, (line - gap - p["lower_lip"] - 0.11) / 0.09)
     out += p["chin"] * bump(x / 0.24, (y - 1.50 - p["chin_length"]) / 0.16)
     return out * (1 - ramp((c.x - 0.72) / 0.35))
+
+
+def mouth_curves(x: Tensor, p: Traits) -> Traits:
+    """The mouth at distance x from its middle: heights y of its `line`, `top` and `bottom` edge, the `gap` below the line."""
+    width = p["mouth_width"] * (1 + 0.12 * p["smile"])
+    across = x / width
+    within = (1 - across * across).clamp(min=0)
+    line = p["mouth_y"] - 0.07 * p["smile"] * across.clamp(max=1.3) ** 2
+    gap = p["mouth_open"] * within
+    bow = 1 - 0.28 * bump(x / 0.045) + 0.12 * bump((x - 0.09) / 0.06)
+    top = line - p["upper_lip"] * within**0.8 * bow
+    bottom = line + gap + p["lower_lip"] * within**0.65
+    return {"width": width, "across": across, "within": within, "line": line, "gap": gap, "top": top, "bottom": bottom}
+
+
+def eye_curves(u: Tensor, p: Traits) -> tuple[Tensor, Tensor]:
+    """Heights y, from the middle of the eye, of the upper and lower lid's edge at u = -1 (nose) … 1 (temple)."""
+    within = (1 - u * u).clamp(min=0)
+    slant = -p["eye_slant"] * u
+    return slant - p["eye_open"] * within**0.75 * (1 - 0.12 * u), slant + 0.62 * p["eye_open"] * within**0.9
+
+
+def brow_curve(u: Tensor, p: Traits) -> Tensor:
+    """Height y of the brow's middle at u = 0 (nose) … 1 (temple), which is x = 0.17 + 0.56 u."""
+    return p["brow_y"] - p["brow_arch"] * bump((u - 0.62) / 0.42) + 0.06 * ramp((u - 0.6) / 0.5)
 
 
 def _ear(c: Chart, p: Traits) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_shape import Chart, Traits, bump, ramp
+from stages.data.face_shape import Chart, Traits, brow_curve, bump, eye_curves, mouth_curves, ramp
 
 __all__ = ["draw_skin", "hair_mask", "paint"]
 
@@ -109,7 +109,7 @@ def paint(chart: Chart, traits: Traits, draw: Draws) -> Tensor:
     p = {k: v[:, None, None] for k, v in traits.items() if v.ndim == 1}
     colour = {k: v[:, :, None, None] for k, v in traits.items() if v.ndim == 2}
     size = chart.x.shape[1:]
-    x, y = chart.x, chart.y
+    x = chart.x
 
     mottle = 1 + p["mottle"] * (draw.noise(10, 6, size) + 0.7 * draw.noise(32, 18, size))[:, 0]
     skin = colour["skin"] * mottle[:, None]
@@ -185,16 +185,11 @@ def _shadows(albedo: Tensor, chart: Chart, p: Traits) -> None:
 def _mouth(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None:
     rows, columns, c = chart.window(("cheek", "chin"), 40)
     x, y = c.x, c.y
-    width = p["mouth_width"] * (1 + 0.12 * p["smile"])
-    across = x / width
-    line = y - p["mouth_y"] + 0.07 * p["smile"] * across.clamp(max=1.3) ** 2
-    within = (1 - across * across).clamp(min=0)
-    gap = p["mouth_open"] * within
-    bow = 1 - 0.28 * bump(x / 0.045) + 0.12 * bump((x - 0.09) / 0.06)
-    top = p["upper_lip"] * within**0.8 * bow
-    bottom = gap + p["lower_lip"] * within**0.65
+    mouth = mouth_curves(x, p)
+    across, within, gap = mouth["across"], mouth["within"], mouth["gap"]
+    line = y - mouth["line"]
     soft = 0.018
-    lips = torch.sigmoid((line + top) / soft) * torch.sigmoid((bottom - line) / soft) * ramp(within / 0.12)
+    lips = torch.sigmoid((y - mouth["top"]) / soft) * torch.sigmoid((mouth["bottom"] - y) / soft) * ramp(within / 0.12)
     part = albedo[:, :, rows, columns]
     sheen = 1 + 0.10 * bump((line - gap - 0.5 * p["lower_lip"]) / 0.04) - 0.12 * ramp(-line / 0.08)
     _blend(part, colour["lips"] * sheen[:, None], 0.9 * lips)
@@ -213,24 +208,22 @@ def _eyes(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None:
     part = albedo[:, :, rows, columns]
     x, y = c.x - p["eye_x"], c.y - p["eye_y"]
     u = x / p["eye_width"]
-    v = y + p["eye_slant"] * u
     within = (1 - u * u).clamp(min=0)
-    upper = -p["eye_open"] * within**0.75 * (1 - 0.12 * u)
-    lower = 0.62 * p["eye_open"] * within**0.9
+    upper, lower = eye_curves(u, p)
     # Eyelid with its crease, eye shadow and lashes, then the ball that shows between the lids.
-    lid = bump((v - upper + 0.075) / 0.022) * ramp(within / 0.3)
+    lid = bump((y - upper + 0.075) / 0.022) * ramp(within / 0.3)
     part *= 1 - (0.30 * lid)[:, None]
     part *= (
         1
-        - (p["makeup"] * bump(u / 1.1, (v + 0.13) / 0.09))[:, None]
+        - (p["makeup"] * bump(u / 1.1, (y + 0.13) / 0.09))[:, None]
         * torch.tensor([0.6, 0.75, 0.55]).to(x)[:, None, None]
     )
     soft = 0.014
-    ball = torch.sigmoid((v - upper) / soft) * torch.sigmoid((lower - v) / soft) * ramp(within / 0.10)
+    ball = torch.sigmoid((y - upper) / soft) * torch.sigmoid((lower - y) / soft) * ramp(within / 0.10)
     radius = (x * x + (y + 0.008) ** 2).sqrt()
     white = (
         torch.tensor([0.93, 0.90, 0.88]).to(x)[None, :, None, None]
-        * (1 - 0.28 * ramp(u.abs() - 0.3) - 0.25 * bump((v - upper) / 0.035))[:, None]
+        * (1 - 0.28 * ramp(u.abs() - 0.3) - 0.25 * bump((y - upper) / 0.035))[:, None]
     )
     iris = torch.sigmoid((0.098 - radius) / 0.008)
     ring = (0.45 + 0.75 * bump((radius - 0.06) / 0.025))[:, None]
@@ -239,8 +232,8 @@ def _eyes(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None:
     glint = bump((x + 0.0) / 0.016, (y + 0.045) / 0.016)
     white = torch.lerp(white, torch.ones_like(white), (0.85 * glint)[:, None])
     _blend(part, white, ball)
-    lash = bump((v - upper + 0.008) / 0.022) * ramp(within / 0.06)
-    lash = lash + 0.35 * bump((v - lower) / 0.016) * ramp(within / 0.06)
+    lash = bump((y - upper + 0.008) / 0.022) * ramp(within / 0.06)
+    lash = lash + 0.35 * bump((y - lower) / 0.016) * ramp(within / 0.06)
     part *= 1 - (p["lash"] * lash.clamp(max=1))[:, None]
 
     rim = ((x / 0.34) ** 4 + ((y - 0.05) / 0.25) ** 4 + 1e-6) ** 0.25
@@ -254,10 +247,11 @@ def _brows(albedo: Tensor, chart: Chart, p: Traits, colour: Traits, draw: Draws)
     rows, columns, c = chart.window(("hairline", "eye"), 62)
     part = albedo[:, :, rows, columns]
     u = (c.x - 0.17) / 0.56
-    centre = p["brow_y"] - p["brow_arch"] * bump((u - 0.62) / 0.42) + 0.06 * ramp((u - 0.6) / 0.5)
     thick = p["brow_thick"] * (1.1 - 0.75 * ramp((u - 0.35) / 0.7))
     hair = (
-        torch.sigmoid((thick - (c.y - centre).abs()) / 0.016) * ramp((u + 0.06) / 0.14) * (1 - ramp((u - 0.90) / 0.14))
+        torch.sigmoid((thick - (c.y - brow_curve(u, p)).abs()) / 0.016)
+        * ramp((u + 0.06) / 0.14)
+        * (1 - ramp((u - 0.90) / 0.14))
     )
     grain = 0.88 + 0.12 * draw.noise(12, 40, c.x.shape[1:])[:, 0]
     _blend(part, colour["brow"], p["brow_dense"] * hair * grain.clamp(0.5, 1.1))

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_shape import Traits, bump, chart, displace, draw_shape, mirror
+from stages.core.camera import apply_view, project
+from stages.data.face_points import key_points
+from stages.data.face_shape import bump, chart, displace, draw_shape, mirror
 from stages.data.face_skin import draw_skin, hair_mask, paint
 from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.surfaces import Surface, render
 
-__all__ = ["build_head", "render_faces"]
+__all__ = ["build_heads", "render_faces"]
 
 MESH = (80, 45)  # rows, half columns
 BATCH = 16
@@ -19,8 +22,8 @@ CENTRE_Y = 0.52  # what is drawn at the middle of the image, in half face widths
 CENTRE_Z = -0.35  # where the axis of rotation runs, in half face widths behind the ears
 
 
-def build_head(draw: Draws, size: int) -> tuple[Surface, Traits]:
-    """The canonical heads of these draws and the traits that they came from; the texture suits images of this size."""
+def build_heads(draw: Draws, size: int) -> tuple[Surface, Tensor]:
+    """The canonical heads of these draws, their texture fine enough for images of this size, and their key points (B, 66, 3)."""
     traits = draw_shape(draw) | draw_skin(draw)
     mesh = chart(traits, *MESH)
     half = displace(mesh, traits)
@@ -31,27 +34,40 @@ def build_head(draw: Draws, size: int) -> tuple[Surface, Traits]:
     half[..., 1] -= (traits["hair_volume"][:, None, None] * mask) * bump((mesh.t - 0) / 4)
     centre = half.new_tensor([0.0, CENTRE_Y, CENTRE_Z])
     half = (half - centre) * traits["scale"][:, None, None, None] + half.new_tensor([0.0, 0.0, 1.0])
+    landmarks = key_points(mesh, traits, half)
     points = mirror(half, half.new_tensor([-1.0, 1.0, 1.0]))
     points[:, :, 0] = points[:, :, -1]
     fine = max(2, round(2 * size / 64))
     rows, columns = (MESH[0] - 1) * fine + 1, (MESH[1] - 1) * fine + 1
     skin = paint(chart(traits, rows, columns), traits, draw)
     texture = torch.cat([skin[..., 1:].flip(-1), skin], -1)
-    return Surface(points, texture), traits
+    return Surface(points, texture), landmarks
 
 
 @torch.no_grad()
 def render_faces(seed: int, indices: Sequence[int], size: int = 64, device: str = "cpu") -> dict[str, np.ndarray]:
+    """Images `indices` of the set `seed`, with their ground truth; image i does not depend on what is drawn beside it.
+
+    image u8 (N, size, size, 3); depth f32 (N, size, size) metres at pixel centres in the input view, 0 where background;
+    mask bool (N, size, size); view f32 (N, 6) angles in radians and translation in metres; light f32 (N, 5) ambient,
+    diffuse and direction in the canonical frame; keypoints f32 (N, 66, 3) u px, v px, z metres in the input view.
+    """
     parts = [_render(seed, indices[i : i + BATCH], size, device) for i in range(0, len(indices), BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _render(seed, indices, size, device) -> dict[str, np.ndarray]:
+def _render(seed: int, indices: Sequence[int], size: int, device: str) -> dict[str, np.ndarray]:
     draw = Draws(seed, indices, device)
     view, light = draw_view(draw), draw_light(draw)
-    surface, _ = build_head(draw, size)
-    background = draw_background(draw, size)
-    out = render(surface, view, light, background)
-    image = (out.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    arrays = {"image": image, "depth": out.depth, "mask": out.mask, "view": view, "light": light}
+    surface, points = build_heads(draw, size)
+    out = render(surface, view, light, draw_background(draw, size))
+    points = apply_view(points, view)
+    arrays = {
+        "image": (out.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1),
+        "depth": out.depth,
+        "mask": out.mask,
+        "view": view,
+        "light": light,
+        "keypoints": torch.cat([project(points, size, size), points[..., 2:]], -1),
+    }
     return {name: array.cpu().numpy() for name, array in arrays.items()}

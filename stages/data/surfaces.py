@@ -2,7 +2,6 @@
 grid of (row, column) vertices closing around its columns can be drawn with it.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,9 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.core import raster
-from stages.core.camera import FOV, apply_view, pixel_rays
+from stages.core.camera import FOV, apply_view, intrinsics
 
 __all__ = ["Rendering", "Surface", "grid_normals", "render", "shade_texture"]
+
+
+SAMPLES = 2  # per pixel and axis in the image
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ class Rendering:
     depth: Tensor
     mask: Tensor
     points: Tensor
+
+
+@lru_cache(maxsize=8)
+def _sample_rays(size: int, device: torch.device) -> Tensor:
+    """(SAMPLES² size², 2) x and y at depth 1 of the rays through the samples of an image."""
+    at = (torch.arange(SAMPLES * size, dtype=torch.float64) + 0.5) / SAMPLES - 0.5
+    slope = (at - (size - 1) / 2) / intrinsics(size, size, FOV)[0, 0]
+    y, x = torch.meshgrid(slope, slope, indexing="ij")
+    return torch.stack([x, y], -1).view(-1, 2).to(device, torch.float32)
 
 
 @lru_cache(maxsize=8)
@@ -65,28 +76,30 @@ def shade_texture(surface: Surface, light: Tensor) -> Tensor:
 
 
 def _surface_coordinates(
-    points: Tensor, faces: Tensor, columns: int, rays: Tensor, where: Tensor, hit: Tensor
+    points: Tensor, faces: Tensor, columns: int, rays: Tensor, image: Tensor, face: Tensor
 ) -> Tensor:
-    """(M, 2) fractional (column, row) where each ray meets its triangle, perspective-correct.
+    """(M, 2) fractional (column, row) of the grid where each of M rays meets its triangle, perspective-correct.
 
+    points: (B, V, 3); rays: (M, 2), x and y at depth 1; image, face: (M,) which triangle of which image.
     For a ray r through a triangle (v₀, v₁, v₂) seen from the origin the barycentric weights are proportional to
     r·(v₁×v₂), r·(v₂×v₀) and r·(v₀×v₁).
     """
-    triangle = faces[hit]
-    corner = triangle + (where * points.shape[1])[:, None]
-    x, y, z = points.reshape(-1, 3)[corner].unbind(-1)
+    flat = points.reshape(-1, 3).unbind(-1)
+    offset = image * points.shape[1]
+    corners = [[axis.index_select(0, offset + faces[:, i].index_select(0, face)) for axis in flat] for i in range(3)]
     rx, ry = rays.unbind(-1)
     weight = []
-    for i, j in ((1, 2), (2, 0), (0, 1)):
-        weight.append(
-            rx * (y[:, i] * z[:, j] - z[:, i] * y[:, j])
-            + ry * (z[:, i] * x[:, j] - x[:, i] * z[:, j])
-            + (x[:, i] * y[:, j] - y[:, i] * x[:, j])
-        )
-    weight = torch.stack(weight, -1)
-    weight = weight / weight.sum(-1, keepdim=True)
-    row = torch.div(triangle, columns, rounding_mode="floor")
-    return torch.stack([(weight * (triangle - row * columns)).sum(-1), (weight * row).sum(-1)], -1)
+    for (ax, ay, az), (bx, by, bz) in ((corners[i], corners[j]) for i, j in ((1, 2), (2, 0), (0, 1))):
+        weight.append(rx * (ay * bz - az * by) + ry * (az * bx - ax * bz) + (ax * by - ay * bx))
+    total = weight[0] + weight[1] + weight[2]
+    first, second, third = (part / total for part in weight)
+    # Two triangles a cell: {(v,u), (v+1,u), (v,u+1)} and {(v,u+1), (v+1,u), (v+1,u+1)}.
+    cell = face // 2
+    row = cell // (columns - 1)
+    upper = face % 2 == 1
+    across = torch.where(upper, 1 - second, third)
+    down = torch.where(upper, 1 - first, second)
+    return torch.stack([cell - row * (columns - 1) + across, row + down], -1)
 
 
 def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) -> Rendering:
@@ -103,17 +116,17 @@ def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) ->
     cover = raster.cover(moved, faces, size, size, FOV)
     depth, mask = raster.plane_depth(moved, faces, cover, size, size, FOV)
 
-    # The 2·size grid's outermost samples lie ½ fine pixel outside those of the size grid: a slightly wider camera.
-    fine_fov = 2 * math.degrees(math.atan((2 * size - 1) / (2 * size - 2) * math.tan(math.radians(FOV / 2))))
-    fine = raster.cover(moved, faces, 2 * size, 2 * size, fine_fov)
-    where, v, u = (fine >= 0).nonzero(as_tuple=True)
-    rays = pixel_rays(2 * size, 2 * size, fine_fov, device=device)[v, u, :2]
-    uv = _surface_coordinates(moved, faces, columns, rays, where, fine[where, v, u].long())
+    fine = raster.cover(moved, faces, size, size, FOV, samples=SAMPLES)
+    flat = (fine.view(-1) >= 0).nonzero()[:, 0]
+    per_image = (SAMPLES * size) ** 2
+    where = flat // per_image
+    rays = _sample_rays(size, device).index_select(0, flat - where * per_image)
+    uv = _surface_coordinates(moved, faces, columns, rays, where, fine.view(-1).index_select(0, flat).long())
 
-    # One grid_sample per batch: park the samples of each image on a dense 2·size grid.
-    grid = torch.zeros(batch, 2 * size, 2 * size, 2, device=device)
-    grid[where, v, u] = uv * (2 / torch.tensor([columns - 1, rows - 1], device=device)) - 1
-    colour = F.grid_sample(shade_texture(surface, light), grid, mode="bilinear", align_corners=True)
+    # One grid_sample per batch: park the samples of each image on a dense grid.
+    grid = torch.zeros(batch * per_image, 2, device=device)
+    grid[flat] = uv * (2 / torch.tensor([columns - 1, rows - 1], device=device)) - 1
+    colour = F.grid_sample(shade_texture(surface, light), grid.view(batch, *fine.shape[1:], 2), align_corners=True)
     hit = (fine >= 0)[:, None].float()
-    image = F.avg_pool2d(colour * hit, 2) + (1 - F.avg_pool2d(hit, 2)) * background
-    return Rendering(image.clamp(0, 1), torch.where(mask, depth, 0), mask, moved.reshape(surface.points.shape))
+    image = F.avg_pool2d(colour * hit, SAMPLES) + (1 - F.avg_pool2d(hit, SAMPLES)) * background
+    return Rendering(image.clamp(0, 1), depth, mask, moved.reshape(surface.points.shape))
