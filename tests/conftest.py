@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("stages.core", "beartype.beartype")
+# Not the raster kernels: numba compiles and caches them as they are written.
+CHECKED = ["camera", "geometry", "health", "lighting", "losses", "metrics", "model", "networks", "perceptual"]
+install_import_hook([f"stages.core.{module}" for module in CHECKED], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,8 @@ class Sym3D(nn.Module):
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
     tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face lit
-    and turned the other way explains the images as well.
+    and turned the other way explains the images as well. ``align_corners`` False samples the texture as the reference
+    does by accident on torch ≥ 1.3, whose grid_sample changed its default: the picture shrinks by (W-1)/W.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Sym3D(nn.Module):
         fov: float = FOV,
         confidence: bool = True,
         convex_prior: float = 0.0,
+        align_corners: bool = True,
     ):
         super().__init__()
         self.netD = Autoencoder(1, size, width, tanh=False)
@@ -97,6 +99,7 @@ class Sym3D(nn.Module):
         self.depth_min, self.depth_max = depth_min, depth_max
         self.border_depth = 0.7 * depth_max + 0.3 * depth_min if border_depth is None else border_depth
         self.ambient, self.diffuse = ambient, diffuse
+        self.align_corners = align_corners
         xy, z = max_translation_xy, max_translation_z
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
@@ -161,7 +164,7 @@ class Sym3D(nn.Module):
         height, width = depth.shape[-2:]
         source = project(undo_view(back_project(depth, self.fov), view), height, width, self.fov)
         grid = source / source.new_tensor([width - 1, height - 1]) * 2 - 1
-        image = F.grid_sample(canonical_image, grid, mode="bilinear", align_corners=True)
+        image = F.grid_sample(canonical_image, grid, mode="bilinear", align_corners=self.align_corners)
         return Reconstruction(image, depth, depth < self.background_depth, normal, shading, canonical_image)
 
 

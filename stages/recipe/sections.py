@@ -72,6 +72,8 @@ class ModelSection(_Section):
     """Predict confidence maps, which let parts of an image be asymmetric."""
     convex_prior: float = Field(0.0, ge=0, le=10)
     """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
+    align_corners: bool = True
+    """False samples textures as the reference implementation does by accident on torch 1.3 and later."""
 
     @model_validator(mode="after")
     def _depths_make_sense(self):

@@ -31,7 +31,8 @@ def reference(shared):
 
 @pytest.fixture(scope="module")
 def ours(reference):
-    model = Sym3D(max_translation_z=0.1).eval()
+    # The fixture was computed on a torch whose grid_sample defaults to align_corners=False; the method has True.
+    model = Sym3D(max_translation_z=0.1, align_corners=False).eval()
     ruled_weights(model, 11)
     image = reference["images"].permute(0, 3, 1, 2).float() / 255 * 2 - 1
     with torch.no_grad():
@@ -49,32 +50,30 @@ def assert_close(name, actual, expected, atol, share=1.0):
 
 
 def test_factors_match(ours, reference):
-    both, factors = ours["both"], ours["factors"]
-    assert_close(
-        "raw depth", ours["raw"], reference["canon_depth_raw"], 2e-5 * reference["canon_depth_raw"].abs().max()
-    )
-    assert_close("depth", both.depth, reference["canon_depth"], 1e-6)
-    assert_close("albedo", both.albedo, reference["canon_albedo"], 2e-5)
-    assert_close("ambient", factors.ambient, reference["light_ambient"], 1e-5)
-    assert_close("diffuse", factors.diffuse, reference["light_diffuse"], 1e-5)
-    assert_close("light", factors.light_direction, reference["light_direction"], 1e-5)
-    assert_close("view", factors.view, reference["view"], 1e-5)
-    assert_close("σ", factors.confidence, reference["conf_l1"], 1e-4)
-    assert_close("perceptual σ", factors.perceptual_confidence, reference["conf_perc"], 1e-4)
+    both = ours["both"]
+    assert_close("raw depth", ours["raw"], reference["canon_depth_raw"], 5e-5)
+    assert_close("depth", both.depth, reference["canon_depth"], 5e-6)
+    assert_close("albedo", both.albedo, reference["canon_albedo"], 5e-5)
+    assert_close("ambient", both.ambient, reference["light_ambient"], 1e-6)
+    assert_close("diffuse", both.diffuse, reference["light_diffuse"], 1e-6)
+    assert_close("light", both.light_direction, reference["light_direction"], 1e-6)
+    assert_close("view", both.view, reference["view"], 1e-6)
+    assert_close("σ", ours["factors"].confidence, reference["conf_l1"], 5e-5)
+    assert_close("perceptual σ", ours["factors"].perceptual_confidence, reference["conf_perc"], 5e-5)
 
 
 def test_normals_match_up_to_the_references_short_length(ours, reference):
     unit = torch.nn.functional.normalize(reference["canon_normal"].float(), dim=-1)
     assert_close("normal", ours["rec"].normal, unit, 2e-4)
-    assert_close("shaded", ours["rec"].canonical_image, reference["canon_shaded"], 1e-2)
+    assert_close("shaded", ours["rec"].canonical_image, reference["canon_shaded"], 5e-3)
 
 
-def test_rendered_depth_is_exact_but_at_silhouettes(ours, reference):
-    exact = reference["recon_depth_exact"].float()
-    depth = ours["rec"].depth
-    exact = exact.nan_to_num(1.2).clamp(0.8, 1.2)
-    assert_close("depth in view", depth, exact, 1e-5, share=0.999)
-    assert_close("depth in view, reference's rasteriser", depth, reference["recon_depth"], 1e-5, share=0.99)
+def test_rendered_depth_is_exact(ours, reference):
+    exact = reference["recon_depth_exact"].nan_to_num(1.2).clamp(0.8, 1.2)
+    assert_close("depth in view", ours["rec"].depth, exact, 1e-5, share=0.9999)
+    assert_close(
+        "depth in view, reference's rasteriser", ours["rec"].depth, reference["recon_depth"], 1e-5, share=0.999
+    )
 
 
 def test_reconstruction_and_losses_match(ours, reference):
@@ -82,10 +81,19 @@ def test_reconstruction_and_losses_match(ours, reference):
     rec, factors = ours["rec"], ours["factors"]
     mask = rec.valid[:count] & rec.valid[count:]
     image = rec.image * mask.repeat(2, 1, 1)[:, None]
-    assert_close("reconstruction", image, reference["recon_image"], 2e-2, share=0.99)
+    assert_close("reconstruction", image, reference["recon_image"], 5e-3, share=0.999)
     normal = torch.nn.functional.normalize(reference["recon_normal"].float(), dim=-1)
-    assert_close("normal in view", depth_normals(rec.depth), normal, 1e-3, share=0.98)
+    assert_close("normal in view", depth_normals(rec.depth), normal, 5e-4, share=0.998)
     for branch, key in enumerate(("loss_photometric", "loss_photometric_flip")):
         part = image[branch * count : (branch + 1) * count]
         loss = photometric(part, ours["image"], mask, factors.confidence[:, branch])
-        assert abs(loss.item() - reference[key].item()) < 5e-3 * abs(reference[key].item())
+        assert loss.item() == pytest.approx(reference[key].item(), rel=2e-3)
+
+
+def test_identity_view_gives_the_canonical_image_back(ours):
+    model = Sym3D(width=0.1).eval()
+    with torch.no_grad():
+        factors = model.predict(ours["image"])
+        seen = model.render(factors, view=torch.zeros(len(ours["image"]), 6))
+    assert seen.valid.all()
+    torch.testing.assert_close(seen.image, seen.canonical_image, atol=1e-4, rtol=0)
