@@ -155,7 +155,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="sym3d-raster")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a child inherits the pool but not its threads
+if hasattr(os, "register_at_fork"):  # a child inherits the pool but not its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _over_images(kernel: Callable, count: int, *arguments) -> None:

@@ -1,6 +1,8 @@
 """PyTorch3D as a backend, where it is installed: slower on the CPU, an independent check of ours everywhere.
 
 Its frame is x left, y up, with the image's shorter side spanning [-1, 1] between outer pixel *borders*.
+It computes in float32, so at folds and silhouettes a few pixels see a neighbouring triangle, and it does not clip
+triangles that cross the camera plane.
 """
 
 import torch
