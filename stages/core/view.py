@@ -22,24 +22,26 @@ def render_mesh(mesh: Mesh, texture: Tensor, yaw: Tensor, *, size: int = 192) ->
 
     texture: (3, H, W) in [0, 1], shading included; yaw: (B,) degrees, positive turns the front to the picture's right.
 
-    A pixel's ray r meets the triangle (v₀, v₁, v₂) at perspective-correct weights wᵢ ∝ r · (vⱼ × vₖ).
+    A pixel's ray r meets the triangle (v₀, v₁, v₂) at perspective-correct weights wᵢ ∝ r · (vⱼ × vₖ), so its texture
+    coordinate is Σ wᵢ uvᵢ / Σ wᵢ: a projective map of r, one 3×3 matrix per triangle. In float64, because triangles of a
+    pixel's size are differences of nearly equal vectors.
     """
     fine = 2 * size
-    rays = pixel_rays(fine, fine, FOV, device=mesh.vertices.device, dtype=mesh.vertices.dtype)
+    vertices, uv = mesh.vertices.double(), mesh.uv.double()
+    corner_uv = torch.cat([uv, torch.ones_like(uv[:, :1])], 1)[mesh.faces]
+    rays = pixel_rays(fine, fine, FOV, device=vertices.device, dtype=vertices.dtype)
     pictures = []
     for angle in yaw.tolist():
         # One at a time: a batch of large pictures would hold nine floats a pixel for each of them.
-        turn = rotation(torch.tensor([[0.0, angle, 0.0]]).deg2rad())[0].to(mesh.vertices)
-        points = to_camera(mesh.vertices @ turn.T)
-        cover = raster.cover(points[None], mesh.faces, fine, fine, FOV)[0]
+        turn = rotation(torch.tensor([[0.0, angle, 0.0]]).deg2rad())[0].to(vertices)
+        points = to_camera(vertices @ turn.T)
+        cover = raster.cover(points[None].to(mesh.vertices), mesh.faces, fine, fine, FOV)[0]
         seen = cover >= 0
-        triangles = mesh.faces[cover[seen].long()]
-        a, b, c = points[triangles].unbind(1)
-        weights = torch.stack([torch.linalg.cross(p, q) for p, q in ((b, c), (c, a), (a, b))], 1)
-        weights = (weights * rays[seen][:, None]).sum(-1)
-        weights = weights / weights.sum(-1, keepdim=True)
-        uv = (weights[..., None] * mesh.uv[triangles]).sum(1)
-        where = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], -1)
+        a, b, c = points[mesh.faces].unbind(1)
+        edges = torch.stack([torch.linalg.cross(p, q) for p, q in ((b, c), (c, a), (a, b))], 1)
+        maps = corner_uv.mT @ edges
+        across, up, scale = (maps[cover[seen].long()] @ rays[seen][:, :, None])[..., 0].unbind(-1)
+        where = torch.stack([2 * across / scale - 1, 1 - 2 * up / scale], -1).to(texture)
         colour = grid_sample(texture[None], where[None, None], align_corners=False, padding_mode="border")[0, :, 0]
         picture = torch.full((3, fine, fine), BACKGROUND, dtype=texture.dtype, device=texture.device)
         picture[:, seen] = colour

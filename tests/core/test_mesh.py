@@ -162,17 +162,18 @@ def test_positive_yaw_turns_the_nose_to_the_right_and_negative_to_the_left():
     assert middle == pytest.approx(31.5, abs=0.7)
 
 
-def test_texture_is_interpolated_with_perspective():
+@pytest.mark.parametrize("count", [32, 256])
+def test_texture_is_interpolated_with_perspective(count):
     # The texture holds u itself; a pixel must then show the u at which its ray meets the tilted plane.
-    ramp = ((torch.arange(SIZE) + 0.5) / SIZE).expand(3, SIZE, SIZE)
-    mesh = grid_mesh(torch.full((SIZE, SIZE), 1.0))
+    ramp = ((torch.arange(count) + 0.5) / count).expand(3, count, count)
+    mesh = grid_mesh(torch.full((count, count), 1.0))
     picture = render_mesh(mesh, ramp, torch.tensor([35.0]), size=40)[0, 0]
     slope = math.tan(math.radians(6)) * torch.linspace(-1, 1, 80)  # x / z through the fine pixels
     turn = math.radians(35)
     # The plane's points at a distance s from its middle: x = s cos t, z = 1 + s sin t.
     s = slope / (math.cos(turn) - slope * math.sin(turn))
-    focal = (SIZE - 1) / (2 * math.tan(math.radians(5)))
-    expected = ((s * focal + SIZE / 2) / SIZE).reshape(40, 2).mean(1)
+    focal = (count - 1) / (2 * math.tan(math.radians(5)))
+    expected = ((s * focal + count / 2) / count).reshape(40, 2).mean(1)
     row = picture[20]
     inner = (expected > 0.2) & (expected < 0.8)
     assert inner.sum() > 12

@@ -185,6 +185,11 @@ def test_run_writes_every_item_and_nothing_else(tmp_path, prediction):
     assert (tmp_path / "out" / "ann.obj").is_file()
 
 
+def test_rows_and_names_choose_items(tmp_path, prediction):
+    result = run(ExportRequest(prediction, tmp_path, formats=("ply",), rows=(3, 0), names=(NAMES[2],)))
+    assert [path.name for path in result.meshes] == ["ann.ply", f"{safe_stem(NAMES[2])}.ply", "ann-3.ply"]
+
+
 def test_turntable_and_sheet(tmp_path, prediction, item):
     truth = tmp_path / "truth.h5"
     write_artifact(
@@ -199,20 +204,15 @@ def test_turntable_and_sheet(tmp_path, prediction, item):
         },
         provenance=make_provenance(),
     )
-    result = run(
-        ExportRequest(
-            prediction, tmp_path, formats=(), rows=(0,), names=(NAMES[2],), turntable=True, sheet=True, truth=truth
-        )
-    )
+    result = run(ExportRequest(prediction, tmp_path, formats=(), rows=(0,), turntable=True, sheet=True, truth=truth))
     assert result.meshes == ()
-    gif, mp4 = result.turntables[:2]
+    gif, mp4 = result.turntables
     frames = iio.imread(gif)
     assert frames.shape == (40, 256, 256, 3)
     assert np.abs(frames[10].astype(int) - frames[30]).mean() > 5  # it swings
     assert iio.imread(mp4, plugin="pyav").shape[1:] == (256, 256, 3)
-    assert len(result.turntables) == 4
     width, height = Image.open(result.sheet).size
-    assert (width, height) == (6 + 11 * (128 + 6), 24 + 2 * (128 + 6 + 20))
+    assert (width, height) == (6 + 11 * (128 + 6), 24 + 128 + 6 + 20)
 
 
 def test_sheet_leaves_out_true_depth_where_there_is_none(item):
