@@ -23,8 +23,8 @@ def render_mesh(mesh: Mesh, texture: Tensor, yaw: Tensor, *, size: int = 192) ->
     texture: (3, H, W) in [0, 1], shading included; yaw: (B,) degrees, positive turns the front to the picture's right.
 
     A pixel's ray r meets the triangle (v₀, v₁, v₂) at perspective-correct weights wᵢ ∝ r · (vⱼ × vₖ), so its texture
-    coordinate is Σ wᵢ uvᵢ / Σ wᵢ: a projective map of r, one 3×3 matrix per triangle. In float64, because triangles of a
-    pixel's size are differences of nearly equal vectors.
+    coordinate is Σ wᵢ uvᵢ / Σ wᵢ: a projective map of r, one 3×3 matrix per triangle. In float64, because
+    triangles of a pixel's size are differences of nearly equal vectors.
     """
     fine = 2 * size
     vertices, uv = mesh.vertices.double(), mesh.uv.double()
