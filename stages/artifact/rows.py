@@ -149,6 +149,25 @@ class RowWriter:
         arrays = {key: encode_text([text]).astype(self._plan[key].dtype) for key, text in columns.items()}
         self._commit(np.array([row]), arrays, DROPPED)
 
+    @property
+    def written(self) -> int:
+        """Number of rows that have been written, in this run or before."""
+        return int((self._state == DONE).sum())
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """Name and reason of each row that was dropped, in this run or before."""
+        rows = np.flatnonzero(self._state == DROPPED).tolist()
+        if not rows:
+            return []
+        columns = [self._columns[name] for name in ("partial/name", "partial/reason")]
+        texts = [decode_text(np.array([c.read(self._fd, row, row + 1)[0] for row in rows])) for c in columns]
+        return list(zip(*texts, strict=True))
+
+    def discard(self) -> None:
+        """Give the work up: remove what was written so far. An output that was there before stays."""
+        partial_path(self.path).unlink()
+        self.close()
+
     def put(self, name: str, value: np.ndarray | list[str]) -> None:
         """Add a whole table that has no row for each row; kept in memory until ``finish``."""
         self._tables[name] = Source.of(value)
@@ -161,9 +180,10 @@ class RowWriter:
             raise ValueError(f"{len(self.pending())} rows are still pending")
         sources = {name: self._source(name) for name in self.fields} | self._tables
         if "skipped/name" in self.schema.fields:
+            skipped = self.skipped()
             sources |= {
-                "skipped/name": self._skipped("partial/name"),
-                "skipped/reason": self._skipped("partial/reason"),
+                "skipped/name": Source.of([name for name, _ in skipped]),
+                "skipped/reason": Source.of([reason for _, reason in skipped]),
             }
         written = self.path.with_name(self.path.name + ".finishing.partial")
         try:
@@ -240,10 +260,6 @@ class RowWriter:
         width = max((int(np.strings.str_len(block).max(initial=1)) for block in blocks()), default=1)
         narrow = np.dtype(f"S{width}")
         return Source((int(kept.sum()),), narrow, lambda: (block.astype(narrow) for block in blocks()))
-
-    def _skipped(self, name: str) -> Source:
-        rows = np.flatnonzero(self._state == DROPPED).tolist()
-        return Source.of(decode_text(np.array([self._columns[name].read(self._fd, row, row + 1)[0] for row in rows])))
 
     def _remove_if_empty(self) -> None:
         if os.fstat(self._fd).st_size == 0:

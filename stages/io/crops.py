@@ -1,0 +1,148 @@
+"""Which square of a photograph is used, and how it becomes size×size pixels."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from kornia.geometry import resize
+from PIL import Image
+
+from stages.errors import UsageError
+
+from .images import UnusableError
+
+__all__ = ["Box", "Crop", "crop_box", "cut", "parse_crop", "resize_squares"]
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels; pixel (u, v) covers [u, u+1) × [v, v+1)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """How a cascade's box becomes the method's tight crop: a square ``scale`` times as large, moved down by ``drop``
+    of the box's side. Both were measured on the reference's own crops (its demo photographs)."""
+
+    cascade: str
+    scale: float
+    drop: float
+
+
+DETECTORS = {
+    "face": Detector("haarcascade_frontalface_alt2.xml", scale=1.08, drop=0.10),
+    "cat": Detector("haarcascade_frontalcatface_extended.xml", scale=1.21, drop=-0.09),
+}
+SEARCH_SIDE = (160, 640)  # pixels: the longer side that a picture is searched at
+SEARCH_MARGIN = 0.25  # of the shorter side, replicated around the picture: cascades miss what touches the border
+SEARCH_SMALLEST = 24  # pixels at the searched size
+SEARCH_VOTES = 3
+
+_cascades = threading.local()
+
+
+@dataclass(frozen=True)
+class Crop:
+    """``kind`` center, none, face or cat; ``fraction`` of the shorter side, for center."""
+
+    kind: str
+    fraction: float = 1.0
+
+    def decoded_side(self, size: int) -> int:
+        """The shortest side, pixels, that a picture needs so that nothing visible is lost in a crop of ``size``."""
+        if self.kind in DETECTORS:
+            return max(16 * size, SEARCH_SIDE[1])  # a face may be an eighth of the picture and still be sharp
+        return int(np.ceil(4 * size / self.fraction))
+
+
+def parse_crop(text: str) -> Crop:
+    """``center``, ``face``, ``cat``, ``none`` or a fraction in (0, 1]. Raises UsageError."""
+    if text in ("center", "none", *DETECTORS):
+        return Crop(text)
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = float("nan")
+    if not 0 < fraction <= 1:
+        raise UsageError("--crop", f"{text!r} is not a crop", "use center, face, cat, none or a fraction such as 0.8")
+    return Crop("center", fraction)
+
+
+def crop_box(pixels: np.ndarray, crop: Crop) -> Box:
+    """The part of the picture uint8 H×W×3 that is used, in its own pixels; always inside it, square except for none.
+
+    center: a square of ``fraction`` × the shorter side about the middle. none: everything. face, cat: the largest one
+    found. Raises UnusableError where none is found.
+    """
+    height, width = pixels.shape[:2]
+    if crop.kind == "none":
+        return 0.0, 0.0, float(width), float(height)
+    if crop.kind == "center":
+        side = max(1, round(crop.fraction * min(height, width)))
+        x0, y0 = (width - side) // 2, (height - side) // 2
+        return float(x0), float(y0), float(x0 + side), float(y0 + side)
+    return _inside(_search(pixels, crop.kind), DETECTORS[crop.kind], height, width)
+
+
+def cut(pixels: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """The box, uint8, at most 8 × size wide: of larger ones each pixel is the mean of a block of k×k, which leaves
+    the antialiasing of ``resize_squares`` a factor of 4 to 8."""
+    x0, y0, x1, y1 = (round(edge) for edge in box)
+    part = pixels[y0:y1, x0:x1]
+    factor = tuple(max(1, side // (4 * size)) for side in (x1 - x0, y1 - y0))
+    if max(factor) == 1:
+        return part
+    return np.asarray(Image.fromarray(part).reduce(factor))
+
+
+def resize_squares(parts: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """uint8 h×w×3 each → uint8 N×size×size×3, bilinear with a Gaussian against aliasing (kornia). Equal shapes go
+    through together, which is several times faster for small pictures."""
+    result = np.empty((len(parts), size, size, 3), np.uint8)
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row, part in enumerate(parts):
+        rows_of.setdefault(part.shape, []).append(row)
+    for shape, rows in rows_of.items():
+        stack = np.stack([parts[row] for row in rows])
+        if shape[:2] != (size, size):
+            images = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous().float()
+            images = resize(images, (size, size), interpolation="bilinear", align_corners=False, antialias=True)
+            stack = images.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        result[rows] = stack
+    return result
+
+
+def _search(pixels: np.ndarray, kind: str) -> Box:
+    """The largest box of the cascade, in pixels of the picture; it may reach over the border."""
+    height, width = pixels.shape[:2]
+    longer, shorter = max(height, width), min(height, width)
+    zoom = min(max(longer, SEARCH_SIDE[0]), SEARCH_SIDE[1]) / longer
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    shrunk = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    grey = cv2.resize(grey, shrunk, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    margin = round(SEARCH_MARGIN * shorter * zoom)
+    grey = cv2.copyMakeBorder(grey, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    smallest = (SEARCH_SMALLEST, SEARCH_SMALLEST)
+    found = _cascade(kind).detectMultiScale(grey, 1.1, SEARCH_VOTES, minSize=smallest)
+    if len(found) == 0:
+        raise UnusableError(f"no {'cat face' if kind == 'cat' else 'face'} found")
+    x, y, w, h = max(found.tolist(), key=lambda box: (box[2] * box[3], box))
+    return (x - margin) / zoom, (y - margin) / zoom, (x + w - margin) / zoom, (y + h - margin) / zoom
+
+
+def _inside(found: Box, detector: Detector, height: int, width: int) -> Box:
+    """The tight square for a detection, shrunk to fit the picture and moved so that it lies in it. Whole pixels."""
+    x0, y0, x1, y1 = found
+    side = max(1, min(round(detector.scale * (x1 - x0)), height, width))
+    centre_x, centre_y = (x0 + x1) / 2, (y0 + y1) / 2 + detector.drop * (y1 - y0)
+    left = min(max(round(centre_x - side / 2), 0), width - side)
+    top = min(max(round(centre_y - side / 2), 0), height - side)
+    return float(left), float(top), float(left + side), float(top + side)
+
+
+def _cascade(kind: str) -> cv2.CascadeClassifier:
+    """A classifier of this thread's own (they are not safe to share)."""
+    if not hasattr(_cascades, kind):
+        cv2.setNumThreads(1)  # the photographs already keep every core busy; and results must not depend on cores
+        setattr(_cascades, kind, cv2.CascadeClassifier(cv2.data.haarcascades + DETECTORS[kind].cascade))
+    return getattr(_cascades, kind)

@@ -1,0 +1,288 @@
+"""Prep: a folder, zip or list of photographs → one ``sym3d.images`` file of squares, split three ways.
+
+Two passes over the files. The first hashes their content, which names duplicates, fixes the split of every picture
+and says whether an earlier result still holds. The second decodes, crops and resizes in chunks and writes each chunk
+to the artifact, where an interrupted run goes on.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.artifact import RowWriter, make_provenance, open_artifact
+from stages.errors import InputError, UsageError
+from stages.io.crops import Box, Crop, crop_box, cut, parse_crop, resize_squares
+from stages.io.images import UnusableError, decode
+from stages.io.sources import Item, Source, open_source, printable
+from stages.io.threads import Threads, chunks, worker_threads
+from stages.progress import Report, Silent
+
+__all__ = ["SIZES", "SPLITS", "PrepRequest", "PrepResult", "run", "split_of"]
+
+SIZES = (64, 128, 256)
+SPLITS = ("train", "val", "test")  # by their code in the artifact
+TRAIN, VAL = 0.8, 0.1  # the rest is test
+CHUNK = 64  # pictures: one job of one thread, one write
+
+
+@dataclass(frozen=True)
+class PrepRequest:
+    """What to prepare.
+
+    source: folder, zip, or text file with one path per line. out: the artifact. size: 64, 128 or 256 pixels.
+    crop: center, face, cat, none, or the fraction of the shorter side to keep. workers: threads, default one per core.
+    overwrite: replace a result that was made from something else.
+    """
+
+    source: Path
+    out: Path
+    size: int = 64
+    crop: str = "center"
+    workers: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class PrepResult:
+    """What is in the artifact now, whether this run made all of it, some of it, or nothing (``already_complete``).
+
+    count: pictures. splits: how many of them per split. skipped: (name, reason) of every file without a picture.
+    upscaled: pictures whose crop had fewer pixels than ``size``. squeezed: pictures that were not square (crop none).
+    """
+
+    path: Path
+    count: int
+    splits: dict[str, int]
+    skipped: tuple[tuple[str, str], ...]
+    upscaled: int
+    squeezed: int
+    already_complete: bool
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many files were skipped for each kind of reason, the commonest first."""
+        return _count_reasons(self.skipped)
+
+
+def split_of(sha256: str) -> int:
+    """Split code of a picture by the hexadecimal hash of its file: it stays where it is whatever files are added.
+
+    The first 8 bytes as a fraction of 2⁶⁴: below 0.8 train (0), below 0.9 val (1), else test (2).
+    """
+    fraction = int(sha256[:16], 16) / 2**64
+    return 0 if fraction < TRAIN else 1 if fraction < TRAIN + VAL else 2
+
+
+def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
+    """Prepare the photographs. A bad file costs itself only: it goes to the ``skipped`` table with the reason.
+
+    Raises UsageError (size, crop, workers), InputError (nothing there, no usable picture), StaleError (the artifact was
+    made from other files or options), OutputError.
+    """
+    crop = parse_crop(request.crop)
+    _check(request)
+    out = Path(request.out)
+    own_files = [out.with_name(out.name + suffix) for suffix in ("", ".partial", ".finishing.partial")]
+    with open_source(Path(request.source), exclude=own_files) as source, worker_threads(request.workers) as threads:
+        sums = _hash_all(source, threads, report)
+        problems = _problems(source.items, sums)
+        with RowWriter(
+            out,
+            "sym3d.images",
+            count=len(source.items),
+            dims={"H": request.size, "W": request.size},
+            fields=("image", "split", "name", "sha256", "box"),
+            provenance=make_provenance(recipe=_recipe(request.size, crop), parents=[_parent(source, sums)]),
+            overwrite=request.overwrite,
+        ) as writer:
+            already_complete = writer.complete
+            if not already_complete:
+                _fill(writer, source, sums, problems, _Square(source, crop, request.size), threads, report)
+                _publish(writer, source)
+    return _summarise(out, request.size, already_complete, report)
+
+
+def _check(request: PrepRequest) -> None:
+    if request.size not in SIZES:
+        raise UsageError("--size", f"{request.size} is not a size", f"use {', '.join(map(str, SIZES))}")
+    if request.workers is not None and request.workers < 1:
+        raise UsageError("--workers", f"{request.workers} is not a number of threads", "use 1 or more")
+    try:
+        same = os.path.samefile(request.source, request.out)
+    except (OSError, ValueError):
+        same = False
+    if same:
+        where = printable(str(request.out))
+        raise UsageError(where, "is the source itself", "name another file for the result")
+
+
+def _recipe(size: int, crop: Crop) -> str:
+    """All that determines the result besides the files."""
+    return f'size = {size}\ncrop = "{crop.kind}"\nfraction = {crop.fraction}\n'
+
+
+# -- first pass: what is there ----------------------------------------------------------------------------------------
+
+
+def _hash_all(source: Source, threads: Threads, report: Report) -> list[str | UnusableError]:
+    """SHA-256 of every file in hexadecimal, or why it cannot be read."""
+
+    def hash_chunk(items: Sequence[Item]) -> list[str | UnusableError]:
+        sums: list[str | UnusableError] = []
+        for item in items:
+            threads.check()
+            try:
+                if item.problem:
+                    raise UnusableError(item.problem)
+                sums.append(hashlib.sha256(source.read(item)).hexdigest())
+            except UnusableError as error:
+                sums.append(error)
+        return sums
+
+    sums: list[str | UnusableError] = []
+    with report.task("reading", total=len(source.items)) as task:
+        for part in threads.in_order(hash_chunk, chunks(source.items, CHUNK)):
+            sums += part
+            task.advance(len(part))
+    return sums
+
+
+def _problems(items: Sequence[Item], sums: Sequence[str | UnusableError]) -> dict[int, str]:
+    """Row → why it can be no picture: unreadable, or the same content as an earlier one."""
+    problems, first = {}, {}
+    for row, (item, value) in enumerate(zip(items, sums, strict=True)):
+        if isinstance(value, UnusableError):
+            problems[row] = str(value)
+        elif value in first:
+            problems[row] = f"duplicate: same content as {first[value]}"
+        else:
+            first[value] = item.name
+    return problems
+
+
+def _parent(source: Source, sums: Sequence[str | UnusableError]) -> dict[str, str]:
+    """Names and contents of all files, as one digest: where it agrees, finished rows are still true."""
+    digest = hashlib.sha256()
+    for item, value in zip(source.items, sums, strict=True):
+        digest.update(f"{item.name}\n{value}\n".encode())
+    return {"name": printable(source.path.resolve().name), "digest": digest.hexdigest()}
+
+
+# -- second pass: squares ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Square:
+    """From an item to the part of its picture that is kept."""
+
+    source: Source
+    crop: Crop
+    size: int
+
+    def __call__(self, item: Item, sha256: str) -> tuple[np.ndarray, Box]:
+        content = self.source.read(item)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise UnusableError("changed while it was read")
+        pixels, (width, height) = decode(content, shrink_to=self.crop.decoded_side(self.size))
+        x0, y0, x1, y1 = box = crop_box(pixels, self.crop)
+        across, down = width / pixels.shape[1], height / pixels.shape[0]  # a JPEG may have been decoded smaller
+        return cut(pixels, box, self.size), (x0 * across, y0 * down, x1 * across, y1 * down)
+
+
+def _fill(
+    writer: RowWriter,
+    source: Source,
+    sums: Sequence[Any],
+    problems: dict[int, str],
+    square: _Square,
+    threads: Threads,
+    report: Report,
+) -> None:
+    """Write or drop every pending row. A chunk is always computed whole, so that the pixels do not depend on where
+    an earlier run was stopped."""
+
+    def make_chunk(rows: range) -> tuple[dict[str, list], dict[int, str]]:
+        made: dict[str, list] = {"row": [], "part": [], "box": []}
+        dropped = {row: problems[row] for row in rows if row in problems}
+        for row in rows:
+            threads.check()
+            if row in dropped:
+                continue
+            try:
+                part, box = square(source.items[row], sums[row])
+            except UnusableError as error:
+                dropped[row] = str(error)
+            else:
+                made["row"].append(row)
+                made["part"].append(part)
+                made["box"].append(box)
+        made["image"] = resize_squares(made.pop("part"), square.size)
+        return made, dropped
+
+    pending = np.zeros(len(source.items), bool)
+    pending[writer.pending()] = True
+    jobs = [rows for rows in chunks(range(len(pending)), CHUNK) if pending[rows.start : rows.stop].any()]
+    done = int((~pending).sum())
+    with report.task("preparing", total=len(pending), done=done) as task:
+        for made, dropped in threads.in_order(make_chunk, jobs):
+            keep = [at for at, row in enumerate(made["row"]) if pending[row]]
+            rows = [made["row"][at] for at in keep]
+            columns = {
+                "image": made["image"][keep],
+                "box": np.array([made["box"][at] for at in keep], np.float32).reshape(-1, 4),
+                "split": np.array([split_of(sums[row]) for row in rows], np.uint8),
+                "name": [source.items[row].name for row in rows],
+                "sha256": [sums[row] for row in rows],
+            }
+            if rows:
+                writer.write(rows, columns)
+            late = [row for row in dropped if pending[row]]
+            for row in late:
+                writer.drop(row, source.items[row].name, dropped[row])
+            task.advance(len(rows) + len(late))
+
+
+def _publish(writer: RowWriter, source: Source) -> None:
+    if writer.written == 0:
+        counted = ", ".join(f"{kind} ({count})" for kind, count in _count_reasons(writer.skipped()).items())
+        writer.discard()
+        what = f"no usable picture among {len(source.items)} files: {counted}"
+        raise InputError(printable(str(source.path)), what, "give it photographs or another --crop")
+    writer.finish()
+
+
+def _count_reasons(skipped: Sequence[tuple[str, str]]) -> dict[str, int]:
+    return dict(Counter(reason.partition(":")[0] for _, reason in skipped).most_common())
+
+
+def _summarise(path: Path, size: int, already_complete: bool, report: Report) -> PrepResult:
+    """Read the counts back from the artifact, so that they are the same however many runs it took."""
+    with open_artifact(path, "sym3d.images") as artifact:
+        split, box = artifact["split"][:], artifact["box"][:]
+        skipped = ()
+        if "skipped/name" in artifact:
+            skipped = tuple(zip(artifact.strings("skipped/name"), artifact.strings("skipped/reason"), strict=True))
+    width, height = box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]
+    result = PrepResult(
+        path=path,
+        count=len(split),
+        splits={name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
+        skipped=skipped,
+        upscaled=int((np.minimum(width, height) < size - 0.5).sum()),
+        squeezed=int((np.abs(width - height) > 0.01 * np.maximum(width, height)).sum()),
+        already_complete=already_complete,
+    )
+    if result.upscaled:
+        report.warn(f"{result.upscaled} pictures had to be enlarged to {size} pixels; they carry less detail than that")
+    if result.squeezed:
+        report.warn(f"{result.squeezed} pictures were not square and were squeezed; --crop center keeps their shape")
+    empty = [name for name, number in result.splits.items() if number == 0]
+    if empty:
+        report.warn(f"no picture fell into {' and '.join(empty)}: with few pictures that is chance; add more")
+    return result
