@@ -14,6 +14,7 @@ __all__ = ["DatasetInfo", "InfoRequest", "InfoResult", "Origin", "run"]
 @dataclass(frozen=True)
 class InfoRequest:
     path: Path
+    verify: bool = True  # read all of it against its digest
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ class InfoResult:
 
 
 def run(request: InfoRequest, *, report: Report = Silent()) -> InfoResult:
-    """Open an artifact, read all of it against its digest, and describe it. Raises InputError."""
+    """Describe an artifact, by default after reading all of it against its digest. Raises InputError."""
     with open_artifact(request.path) as artifact:
-        artifact.verify()
+        if request.verify:
+            artifact.verify()
         top = {"name": artifact.path.name, "schema": artifact.schema, "digest": artifact.digest}
         return InfoResult(
             path=artifact.path,

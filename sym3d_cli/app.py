@@ -1,0 +1,156 @@
+"""The Typer app: global options, the commands, and how every error becomes one line and an exit code."""
+
+import errno
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from stages.errors import Sym3dError
+from sym3d_cli.commands import doctor, evaluate, export, import_, infer, info, prep, recipes, synth, train
+from sym3d_cli.console import Reporter, error_line
+from sym3d_cli.options import epilog
+
+__all__ = ["EXIT_CODES", "app", "main"]
+
+EXIT_CODES = {
+    0: "done",
+    1: "a bug in sym3d, with its traceback",
+    2: "usage: an option, argument or recipe key that makes no sense",
+    3: "input: a file, image or artifact is missing, damaged or of the wrong kind",
+    4: "stale: the output exists but was made from other inputs or settings",
+    5: "an optional part is missing: a pip extra or a weights file",
+    6: "output: the result could not be written (full disk, no permission)",
+    7: "training diverged: the loss is not finite",
+    8: "out of memory",
+    130: "interrupted with Ctrl-C; the same command resumes",
+    141: "whoever read the output went away",
+}
+RESUMABLE = ("prep", "synth", "train", "infer")
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class OneLineErrors(TyperGroup):
+    """Reports errors as `explain` does, wherever they come from."""
+
+    def invoke(self, ctx: typer.Context):
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "format_message"):
+                raise
+            raise typer.Exit(explain(error, ctx.invoked_subcommand, debug=ctx.params.get("debug", False))) from error
+
+    def main(self, *args, standalone_mode: bool = True, **extra):
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except Exception as error:
+            # Typer's own usage errors: it vendors their classes, so they are known by what they can do.
+            if not hasattr(error, "format_message"):
+                raise
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "sym3d"
+            message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".?")
+            where = command.removeprefix("sym3d ")
+            error_line(f"{where}: {message[:1].lower()}{message[1:]}; see {command} --help")
+            code = error.exit_code
+        if standalone_mode:
+            sys.exit(code if isinstance(code, int) else 0)
+        return code
+
+
+def explain(error: BaseException, command: str | None, *, debug: bool) -> int:
+    """Say on stderr what happened, in one line unless it is a bug, and return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # Python would complain once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, Sym3dError):
+        error_line(str(error))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        resume = "; run the same command again to resume" if command in RESUMABLE else ""
+        print(f"sym3d: interrupted{resume}", file=sys.stderr)
+        return 130
+    if isinstance(error, OSError) and error.errno in UNWRITABLE + UNREADABLE:
+        where = error.filename or command or "output"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "free some space, then run the same command again" if full else "check the path and its permissions"
+        error_line(f"{where}: {os.strerror(error.errno).lower()}; {fix}")
+        return 6 if error.errno in UNWRITABLE else 3
+    # torch raises its own kinds of MemoryError, known here by name because torch must not be imported.
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "t allocate memory" in str(error):
+        error_line(f"{command}: out of memory; use a smaller batch or size, or close other programs")
+        return 8
+    if not debug:
+        traceback.print_exception(error)
+    error_line(f"{type(error).__name__}: {error}; this is a bug in sym3d, please report it with the lines above")
+    return 1
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=epilog(["sym3d synth data/synfaces.h5 -n 20000", "sym3d train tiny", "sym3d eval --metric side,mad"]),
+)
+for name, module in {
+    "prep": prep,
+    "synth": synth,
+    "train": train,
+    "infer": infer,
+    "eval": evaluate,
+    "export": export,
+    "import": import_,
+    "info": info,
+    "doctor": doctor,
+}.items():
+    app.command(name, epilog=epilog(module.EXAMPLES))(module.main)
+app.add_typer(recipes.app, name="recipes", epilog=epilog(recipes.EXAMPLES))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"sym3d {version('sym3d')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Also show Python's warnings and log lines, and the time.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only results, warnings and errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Learn the 3D shape of a kind of thing from a folder of ordinary photographs.
+
+    Results go to stdout; notes, progress and errors go to stderr.
+    """
+    context.obj = Reporter(-1 if quiet else int(verbose))
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main() -> None:
+    """The entry point of ``sym3d``."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    app(prog_name="sym3d")

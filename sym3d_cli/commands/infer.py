@@ -1,0 +1,61 @@
+"""sym3d infer: images become depth, albedo, light and viewpoint, and textured meshes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sym3d_cli.console import print_lines
+from sym3d_cli.options import Batch, Crop, Device, Meshes, Overwrite, Pose, Split, Texture, names
+
+EXAMPLES = (
+    "sym3d infer runs/cats photo.png --export obj",
+    "sym3d infer synfaces-small data/synfaces.h5 -o faces --split test",
+    "sym3d infer cats.h5 pictures/ --crop cat --export glb,ply --pose input",
+)
+
+SHOWN = 10  # skipped inputs named on screen
+
+
+def main(
+    context: typer.Context,
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, a run folder, or a model that comes with sym3d.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, folders, zips, or sym3d.images files.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The folder of results; left out: named after the first input.")
+    ] = None,
+    export: Meshes = "",
+    pose: Pose = "canonical",
+    texture: Texture = "albedo",
+    crop: Crop = "center",
+    split: Split = "all",
+    ema: Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")] = True,
+    batch: Batch = 16,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Predict depth, albedo, light and viewpoint of images; the same command again resumes."""
+    from stages.infer import InferRequest, run
+
+    request = InferRequest(
+        checkpoint,
+        tuple(inputs),
+        out,
+        formats=names(export),
+        pose=str(pose),
+        texture=str(texture),
+        crop=crop,
+        split=str(split),
+        batch=batch,
+        ema=ema,
+        device=device,
+        overwrite=overwrite,
+    )
+    result = run(request, report=context.obj)
+    for name, reason in result.skipped[:SHOWN]:
+        context.obj.warn(f"{name}: {reason}; skipped")
+    if len(result.skipped) > SHOWN:
+        context.obj.warn(f"and {len(result.skipped) - SHOWN} more; all are in the prediction's skipped table")
+    if result.images_per_second:
+        context.obj.note(f"{result.images} images, {result.images_per_second:.1f} images/s")
+    print_lines([result.prediction, result.sheet, *result.meshes])

@@ -1,0 +1,77 @@
+"""sym3d recipes: those that come with sym3d."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.errors import OutputError
+from sym3d_cli.console import clean, print_json, print_lines, print_table
+from sym3d_cli.options import AsJson, epilog
+
+EXAMPLES = ("sym3d recipes list", "sym3d recipes show cats", "sym3d recipes copy small mine.toml")
+
+app = typer.Typer(invoke_without_command=True, help="List, show or copy the recipes that come with sym3d.")
+Name = Annotated[str, typer.Argument(help="A recipe's name, as in `sym3d recipes list`, or a recipe file.")]
+
+
+@app.callback()
+def main(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        show_list()
+
+
+@app.command("list", epilog=epilog(["sym3d recipes list", "sym3d recipes list --json"]))
+def show_list(as_json: AsJson = False) -> None:
+    """The recipes that come with sym3d, and the first line of each: what it is for."""
+    from stages.recipe import shipped_recipes
+
+    about = {name: _about(path) for name, path in shipped_recipes().items()}
+    if as_json:
+        print_json(about)
+    else:
+        print_table(["recipe", "about"], list(about.items()))
+
+
+def _about(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+@app.command("show", epilog=epilog(["sym3d recipes show cats"]))
+def show(name: Name) -> None:
+    """Print a recipe as it is written; `sym3d train --check` prints it with every default filled in."""
+    print(_text(name), end="")
+
+
+@app.command("copy", epilog=epilog(["sym3d recipes copy cats", "sym3d recipes copy small mine.toml"]))
+def copy(
+    name: Name,
+    target: Annotated[Path | None, typer.Argument(help="The new file; left out: NAME.toml in this folder.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Copy a recipe, to make it your own."""
+    text = _text(name)
+    target = target or Path(f"{Path(name).stem}.toml")
+    if target.exists() and not overwrite:
+        raise OutputError(target, "is already there", "name another file or add --overwrite")
+    if not target.parent.is_dir():
+        raise OutputError(target.parent, "no such folder", "make it first")
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(target, f"cannot be written ({error.strerror})", "choose another place") from None
+    print_lines([target])
+
+
+def _text(name: str) -> str:
+    """The file's own text, comments included, once it is known to be a recipe."""
+    from stages.recipe import find_recipe, load_recipe
+
+    load_recipe(name)
+    text = find_recipe(name).read_text(encoding="utf-8-sig")
+    return "\n".join(clean(line.replace("\t", "    ")) for line in text.splitlines()) + "\n"

@@ -1,0 +1,28 @@
+"""sym3d synth: faces that never were, with their true shape."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sym3d_cli.console import print_lines
+from sym3d_cli.options import Overwrite, Size
+
+EXAMPLES = ("sym3d synth data/synfaces.h5 -n 20000 --seed 0", "sym3d synth faces128.h5 -n 500 --size 128 --device cuda")
+
+
+def main(
+    context: typer.Context,
+    out: Annotated[Path, typer.Argument(help="The sym3d.images file to write.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many faces.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same faces.")] = 0,
+    size: Size = 64,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make synthetic faces with true depth, viewpoint, light and key points; the same command again resumes."""
+    from stages.synth import SynthRequest, run
+
+    request = SynthRequest(out, count=count, seed=seed, size=size, device=device, overwrite=overwrite)
+    result = run(request, report=context.obj)
+    print_lines([result.out])

@@ -1,0 +1,51 @@
+"""sym3d train: a recipe becomes a run folder with a checkpoint."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.errors import UsageError
+from sym3d_cli.console import print_lines
+from sym3d_cli.options import Overwrite, Settings
+
+EXAMPLES = (
+    "sym3d train recipes/cats.toml",
+    "sym3d train small -s run.seed=1 --name small-1",
+    "sym3d train cats --check",
+)
+
+
+def main(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a recipe that comes with sym3d.")],
+    settings: Settings = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Train on this file instead of data.images.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run; left out: the recipe's name.")] = None,
+    overwrite: Overwrite = False,
+    check: Annotated[bool, typer.Option("--check", help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Train a model by a recipe, into runs/NAME; the same command again resumes."""
+    from stages.recipe import find_images, find_recipe, load_recipe
+
+    report = context.obj
+    loaded = load_recipe(recipe, settings or ())
+    found = find_recipe(recipe)
+    if found != Path(recipe):
+        report.note(f"{recipe}: using the recipe that comes with sym3d ({found})")
+    if check:
+        print(loaded.text(), end="")
+        return
+    name = name or loaded.name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UsageError("--name", f"{name} cannot name a folder under runs/", "use letters, digits and . _ -")
+    data = data or find_images(loaded, found)
+
+    from stages.train import TrainRequest, run
+
+    result = run(TrainRequest(loaded, Path("runs") / name, data, overwrite), report=report)
+    figures = " · ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
+    report.note(f"{result.steps} steps in {result.seconds:.0f} s" + (f" · {figures}" if figures else ""))
+    report.note(f"next: sym3d eval {result.run_dir}")
+    print_lines([result.checkpoint])
