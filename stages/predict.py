@@ -6,7 +6,7 @@ from torch import Tensor
 
 from stages.core.model import Factors, Reconstruction, Sym3D
 
-__all__ = ["predict", "to_images", "to_tensor"]
+__all__ = ["predict", "prediction_fields", "to_images", "to_tensor"]
 
 
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -17,6 +17,12 @@ def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
 def to_images(pictures: Tensor) -> np.ndarray:
     """float (N, 3, H, W) in [-1, 1], clipped → uint8 (N, H, W, 3)."""
     return ((pictures.clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def prediction_fields(model: Sym3D) -> tuple[str, ...]:
+    """The names of the arrays that :func:`predict` returns."""
+    maps = ("canonical_depth", "depth", "valid", "albedo", "shading", "canonical_image", "reconstruction")
+    return ("image", *maps, "view", "light", *(("confidence",) if model.netC is not None else ()))
 
 
 @torch.inference_mode()
