@@ -50,9 +50,9 @@ def print_lines(lines: Sequence[object]) -> None:
         print(clean(line))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(columns: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
     """A table when stdout is a terminal, tab-separated lines under a header otherwise."""
-    rows = [[clean(cell) for cell in row] for row in rows]
+    columns, *rows = [[clean(cell) for cell in row] for row in [columns, *rows]]
     if not sys.stdout.isatty():
         for line in [columns, *rows]:
             print("\t".join(line))
