@@ -112,10 +112,10 @@ def select_rows(names: Sequence[str], rows: Sequence[int], wanted: Sequence[str]
         return list(range(len(names)))
     for row in rows:
         if not 0 <= row < len(names):
-            raise UsageError(f"--rows {row}", "there is no such row", f"the file holds rows 0 to {len(names) - 1}")
+            raise UsageError(f"--row {row}", "there is no such row", f"the file holds rows 0 to {len(names) - 1}")
     for name in wanted:
         if name not in names:
-            raise UsageError(f"--name {name!r}", "no item has this name", f"the first one is {names[0]!r}")
+            raise UsageError(f"--only {name!r}", "no item has this name", f"the first one is {names[0]!r}")
     return sorted(set(rows) | {row for row, name in enumerate(names) if name in wanted})
 
 

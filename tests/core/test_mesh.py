@@ -11,6 +11,7 @@ from stages.core.camera import apply_view, back_project, rotation
 from stages.core.mesh import TRIM, grid_mesh, to_camera, to_world
 from stages.core.model import BORDER
 from stages.core.view import BACKGROUND, render_mesh
+from stages.core.view import FOV as VIEW_FOV
 
 SIZE = 32
 
@@ -168,7 +169,7 @@ def test_texture_is_interpolated_with_perspective(count):
     ramp = ((torch.arange(count) + 0.5) / count).expand(3, count, count)
     mesh = grid_mesh(torch.full((count, count), 1.0))
     picture = render_mesh(mesh, ramp, torch.tensor([35.0]), size=40)[0, 0]
-    slope = math.tan(math.radians(6)) * torch.linspace(-1, 1, 80)  # x / z through the fine pixels
+    slope = math.tan(math.radians(VIEW_FOV / 2)) * torch.linspace(-1, 1, 80)  # x / z through the fine pixels
     turn = math.radians(35)
     # The plane's points at a distance s from its middle: x = s cos t, z = 1 + s sin t.
     s = slope / (math.cos(turn) - slope * math.sin(turn))
