@@ -21,12 +21,11 @@ from stages.io.meshes import check_choices, write_meshes
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.sources import LARGEST_FILE, Item, Source, open_source, printable
 from stages.loading import Loaded, load_model
-from stages.predict import predict, prediction_fields
+from stages.predict import check_split, pick_device, predict, prediction_fields, split_rows
 from stages.progress import Report, Silent
 
-__all__ = ["SPLITS", "InferRequest", "InferResult", "run"]
+__all__ = ["InferRequest", "InferResult", "run"]
 
-SPLITS = {"train": 0, "val": 1, "test": 2}
 MOST_SHEET_ROWS = 12
 MESH_FIELDS = ("canonical_depth", "albedo", "canonical_image", "view")
 SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
@@ -87,12 +86,11 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
     on unknown choices; OutputError when writing fails.
     """
     check_choices(request.formats, request.pose, request.texture)
+    check_split(request.split)
     crop = parse_crop(request.crop)
-    if request.split not in ("all", *SPLITS):
-        raise UsageError(f"--split {request.split}", "there is no such split", "choose from all, train, val, test")
     if not request.inputs:
         raise UsageError("infer", "there is nothing to infer", "name images, folders or a sym3d.images file")
-    device = _device(request.device)
+    device = pick_device(request.device)
     loaded = load_model(request.checkpoint, ema=request.ema)
     out = request.out or Path(f"{_stem(request.inputs[0])}.sym3d")
     with ExitStack() as stack:
@@ -109,19 +107,6 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         sheet = _write_sheet(out / "sheet.png", prediction, entries, report)
         meshes = _write_meshes(out / "meshes", prediction, request, report) if request.formats else ()
         return InferResult(writer.path, prediction.count, meshes, sheet, rate, tuple(skipped))
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"--device {name}", "this machine has no such device", "use cpu, or see sym3d doctor"
-        ) from error
-    return device
 
 
 # -- inputs -----------------------------------------------------------------------------------------------------------
@@ -146,16 +131,7 @@ def _gather(
 
 
 def _data_set(images: Artifact, split: str, size: int) -> list[_Entry]:
-    found = images["image"].shape[1]
-    if found != size:
-        fix = f"make them again with --size {size}, or name a model for {found} pixels"
-        raise InputError(images.path, f"its images have {found} pixels and the model takes {size}", fix)
-    rows = np.arange(images.count)
-    if split != "all":
-        rows = rows[images["split"][:] == SPLITS[split]]
-    if not len(rows):
-        what = "holds no image" if split == "all" else f"has no image in its split {split!r}"
-        raise InputError(images.path, what, "name another file or --split")
+    rows = split_rows(images, split, size)
     names = images.strings("name")
     truth = images["depth"] if "depth" in images else None  # noqa: SIM401 (an artifact is no dict)
     pictures = images["image"]

@@ -14,7 +14,16 @@ from stages.errors import InputError, UsageError
 from stages.io.weights import load_vgg16
 from stages.recipe import LossSection, ModelSection, Recipe, parse_recipe
 
-__all__ = ["Loaded", "build_features", "build_model", "find_checkpoint", "load_model", "load_weights", "shipped_models"]
+__all__ = [
+    "Loaded",
+    "build_features",
+    "build_model",
+    "find_checkpoint",
+    "find_target",
+    "load_model",
+    "load_weights",
+    "shipped_models",
+]
 
 _SHOWN = 3  # parameters named in a message about many
 
@@ -29,7 +38,17 @@ class Loaded:
     digest: str
     step: int
     averaged: bool  # these are the averaged (EMA) weights
-    parent: dict  # for make_provenance(parents=[...])
+    provenance: dict  # of the checkpoint
+
+    @property
+    def parent(self) -> dict:
+        """For make_provenance(parents=[...]) of what is made with this model."""
+        return {
+            "name": self.path.name,
+            "schema": "sym3d.checkpoint",
+            "digest": self.digest,
+            "provenance": self.provenance,
+        }
 
 
 def build_model(section: ModelSection) -> Sym3D:
@@ -72,6 +91,30 @@ def find_checkpoint(path: str | Path) -> Path:
     return shipped[str(path)]
 
 
+def find_target(path: str | Path | None, runs: Path) -> Path:
+    """As :func:`find_checkpoint`; None is the checkpoint of the newest complete run under ``runs``."""
+    return newest_run(runs) if path is None else find_checkpoint(path)
+
+
+def newest_run(runs: Path) -> Path:
+    """The checkpoint written last among the runs that reached their last step.
+
+    Raises InputError when there is none, naming an unfinished run if there is one.
+    """
+    found = sorted(runs.glob("*/checkpoint.h5"), key=lambda path: path.stat().st_mtime, reverse=True)
+    unfinished = []
+    for path in found:
+        try:
+            with open_artifact(path, "sym3d.checkpoint") as artifact:
+                if int(artifact.attrs["step"]) >= int(artifact.attrs["steps"]):
+                    return path
+                unfinished.append(f"{path.parent} is at step {artifact.attrs['step']} of {artifact.attrs['steps']}")
+        except (InputError, KeyError):
+            unfinished.append(f"{path} is damaged")
+    what = f"no complete run ({unfinished[0]})" if unfinished else "no complete run"
+    raise InputError(runs, what, "train one (sym3d train RECIPE), or name a run, a checkpoint or a prediction")
+
+
 def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
     """Open a checkpoint file, a run folder or a shipped model by name.
 
@@ -84,14 +127,9 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
         model = build_model(recipe.model)
         averaged = ema and any(name.startswith("ema/") for name in artifact.names)
         model.load_state_dict(load_weights(artifact, model, "ema" if averaged else "model"))
-        parent = {
-            "name": artifact.path.name,
-            "schema": artifact.schema,
-            "digest": artifact.digest,
-            "provenance": artifact.provenance,
-        }
         step = int(artifact.attrs.get("step", 0))
-        return Loaded(model.eval().requires_grad_(False), recipe, path, artifact.digest, step, averaged, parent)
+        model.eval().requires_grad_(False)
+        return Loaded(model, recipe, path, artifact.digest, step, averaged, artifact.provenance)
 
 
 def recipe_of(artifact: Artifact) -> Recipe:

@@ -4,14 +4,55 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.artifact import Artifact
 from stages.core.model import Factors, Reconstruction, Sym3D
+from stages.errors import InputError, UsageError
 
-__all__ = ["predict", "prediction_fields", "to_images", "to_tensor"]
+__all__ = ["check_split", "pick_device", "predict", "prediction_fields", "split_rows", "to_images", "to_tensor"]
+
+SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
-def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+def pick_device(name: str | None) -> torch.device:
+    """The named device; None is CUDA where there is one. Raises UsageError when this machine has no such device."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"--device {name}", "this machine has no such device", "use cpu, or see sym3d doctor"
+        ) from error
+    return device
+
+
+def check_split(split: str) -> None:
+    """Raises UsageError unless it is "all", "train", "val" or "test"."""
+    if split not in ("all", *SPLITS):
+        raise UsageError(f"--split {split}", "there is no such split", "choose from all, train, val, test")
+
+
+def split_rows(images: Artifact, split: str, size: int) -> np.ndarray:
+    """The rows (K,) of a ``sym3d.images`` file in a split, for a model that takes ``size`` pixels.
+
+    Raises InputError when the images have another size or there is none in the split.
+    """
+    found = images["image"].shape[1]
+    if found != size:
+        fix = f"make them again with --size {size}, or name a model for {found} pixels"
+        raise InputError(images.path, f"its images have {found} pixels and the model takes {size}", fix)
+    splits = images["split"][:]
+    rows = np.flatnonzero((splits == SPLITS[split]) if split != "all" else np.ones_like(splits))
+    if not len(rows):
+        what = "holds no image" if split == "all" else f"has no image in its split {split!r}"
+        raise InputError(images.path, what, "name another file or --split")
+    return rows
+
+
+def to_tensor(images: np.ndarray | Tensor, device: torch.device | str | None = None) -> Tensor:
     """uint8 (N, H, W, 3) → float32 (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.as_tensor(images, device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_images(pictures: Tensor) -> np.ndarray:

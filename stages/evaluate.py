@@ -1,0 +1,321 @@
+"""How far predictions are from the truth: SIDE and MAD per image, next to trivial baselines on the same images."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.artifact import Artifact, make_provenance, open_artifact, write_artifact
+from stages.core.metrics import evaluation_mask, mad, side
+from stages.errors import InputError, StaleError, UsageError
+from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.loading import find_target, load_model
+from stages.predict import check_split, pick_device, predict, split_rows
+from stages.progress import Report, Silent
+from stages.recipe import Recipe, find_images, parse_recipe
+
+__all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
+
+METRICS = {"side": side, "mad": mad}
+BASELINES = ("null-depth", "average-depth")
+SHEET_EACH = 5  # worst, and as many best
+CHUNK = 256  # rows of truth in memory at a time
+SHEET_FIELDS = (
+    *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
+    *("depth", "valid"),
+)
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """target: a run folder, a checkpoint, a shipped model's name, or a sym3d.prediction file; None is the newest
+    complete run under ``runs``. data: a sym3d.images file with truth; None is the one that the target's recipe names.
+    split: "test", "val", "train" or "all". metrics: what is summarised, of "side" and "mad"; the scores file always
+    holds both. baselines: of "null-depth" (any constant: both metrics ignore which) and "average-depth" (per pixel, the
+    mean true depth of the foreground of the train split, or of the evaluated images where there is none; a pixel that
+    is never foreground takes the mean of the others). Both are valid everywhere. out: the scores file, its sheet beside
+    it; None is scores.h5 in the run's folder, or ``<target>.scores.h5`` in the working directory, replaced each time.
+    """
+
+    target: Path | str | None = None
+    data: Path | None = None
+    split: str = "test"
+    metrics: tuple[str, ...] = ("side", "mad")
+    baselines: tuple[str, ...] = ()
+    out: Path | None = None
+    runs: Path = Path("runs")
+    batch: int = 32
+    ema: bool = True
+    device: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """Over the images that could be judged. SIDE is a plain number (tables print it × 10⁻²), MAD is in degrees."""
+
+    mean: float
+    std: float  # of the population
+    count: int
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """summary: "model" and each baseline → metric → Score. target, data, split: what was evaluated on what."""
+
+    target: Path
+    data: Path
+    split: str
+    images: int
+    summary: dict[str, dict[str, Score]]
+    scores: Path
+    sheet: Path
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Something with depth maps: ``items(places)`` gives the fields of sym3d.prediction for ``rows[places]``."""
+
+    path: Path
+    parent: Artifact | dict
+    data: Artifact
+    rows: np.ndarray  # (K,) rows of the data set that are judged
+    items: Callable[[np.ndarray], dict[str, np.ndarray]]
+    depth_range: tuple[float, float]
+    fov: float
+
+
+def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResult:
+    """Judge every image of the split, and write the per-image scores and a sheet of the worst and the best.
+
+    The mask is erode3×3(true foreground) ∧ erode3×3(predicted valid). An image without a pixel in it cannot be judged:
+    its scores are NaN, and it is left out of the means with a warning. Both metrics are taken at the data's own size;
+    the paper's figures are at 64 pixels.
+
+    Raises UsageError on unknown choices, InputError when something is missing, damaged, of another size or without
+    truth, StaleError when a prediction was made from another data set or ``out`` holds scores of something else.
+    """
+    _check_choices(request)
+    path = find_target(request.target, request.runs)
+    with ExitStack() as stack:
+        artifact = stack.enter_context(open_artifact(path))
+        if artifact.schema == "sym3d.prediction":
+            target = _prediction(artifact, request, stack)
+        else:
+            target = _checkpoint(path, request, stack)
+        data, out = target.data, request.out or _default_out(request, path)
+        report.note(f"{path} on the {request.split} split of {data.path}: {len(target.rows)} images")
+        provenance = make_provenance(recipe=_options(request), parents=[target.parent, data])
+        if request.out and not request.overwrite:
+            _refuse_stale(out, provenance)
+        scores = _judge(target, request.batch, report)
+        for baseline in request.baselines:
+            found = _judge_constant(_baseline(baseline, data, target.rows), target)
+            scores |= {f"baseline/{baseline}/{metric}": values for metric, values in found.items()}
+        summary = _summary(request, scores)
+        gaps = int(np.isnan(scores["side"]).sum())
+        if gaps == len(target.rows):
+            raise InputError(path, "sees the object nowhere that the truth does", "train it for longer")
+        if gaps:
+            report.warn(f"{gaps} of {len(target.rows)} images have no pixel to judge and are left out of the means")
+        names = data.strings("name")
+        write_artifact(
+            out,
+            "sym3d.scores",
+            {"name": [names[row] for row in target.rows], **scores},
+            provenance=provenance,
+            attrs={"summary": {who: {m: asdict(s) for m, s in found.items()} for who, found in summary.items()}},
+        )
+        sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0]))
+        return EvaluateResult(path, data.path, request.split, len(target.rows), summary, out, sheet)
+
+
+def _check_choices(request: EvaluateRequest) -> None:
+    check_split(request.split)
+    for option, asked, known in (("metric", request.metrics, METRICS), ("baseline", request.baselines, BASELINES)):
+        for value in asked:
+            if value not in known:
+                raise UsageError(f"--{option} {value}", "there is no such choice", f"choose from {', '.join(known)}")
+    if not request.metrics:
+        raise UsageError("--metric", "names no metric", f"choose from {', '.join(METRICS)}")
+
+
+# -- what is judged ---------------------------------------------------------------------------------------------------
+
+
+def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack) -> _Target:
+    loaded = load_model(path, ema=request.ema)
+    data = _open_data(request.data or find_images(loaded.recipe), stack)
+    rows = split_rows(data, request.split, loaded.model.size)
+    model = loaded.model.to(pick_device(request.device))
+    model.netC = None  # confidence serves the training loss only
+    near_far = (model.depth_min, model.depth_max)
+    images = data["image"]
+    return _Target(path, loaded.parent, data, rows, lambda at: predict(model, images[rows[at]]), near_far, model.fov)
+
+
+def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) -> _Target:
+    """A prediction's rows are found in the data set by name; it must have been made from this very data set."""
+    parents = artifact.provenance.get("parents", [])
+    data = _open_data(request.data or find_images(_parent_recipe(artifact)), stack)
+    if data.digest not in [parent.get("digest") for parent in parents]:
+        made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
+        what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"
+        raise StaleError(artifact.path, what, "infer that file, or name the data set it was made from with --data")
+    rows = split_rows(data, request.split, artifact["image"].shape[1])
+    names = data.strings("name")
+    if len(set(names)) < len(names):
+        raise InputError(data.path, "has several rows of the same name", "evaluate the checkpoint instead")
+    place = {name: index for index, name in enumerate(artifact.strings("name"))}
+    rows = np.array([row for row in rows if names[row] in place], dtype=np.int64)
+    if not len(rows):
+        what = f"holds no image of the {request.split} split of {data.path}"
+        raise InputError(artifact.path, what, f"infer with --split {request.split}, or evaluate another split")
+    places = np.array([place[names[row]] for row in rows])
+
+    def items(at: np.ndarray) -> dict[str, np.ndarray]:
+        wanted, back = np.unique(places[at], return_inverse=True)  # HDF5 reads ascending rows
+        return {field: artifact[field][wanted][back] for field in SHEET_FIELDS}
+
+    near, far, fov = (float(artifact.attrs[key]) for key in ("depth_min", "depth_max", "fov"))
+    return _Target(artifact.path, artifact, data, rows, items, (near, far), fov)
+
+
+def _parent_recipe(artifact: Artifact) -> Recipe:
+    for parent in artifact.provenance.get("parents", []):
+        if parent.get("schema") == "sym3d.checkpoint":
+            return parse_recipe(parent["provenance"].get("recipe") or "", where=f"{artifact.path}: its model's recipe")
+    raise InputError(artifact.path, "does not say what it was made from", "name the data set with --data")
+
+
+def _open_data(path: Path, stack: ExitStack) -> Artifact:
+    data = stack.enter_context(open_artifact(path, "sym3d.images"))
+    if "depth" not in data:
+        fix = "evaluate on images with ground truth, such as those of sym3d synth"
+        raise InputError(path, "has no true depth to compare with", fix)
+    return data
+
+
+def _truth(data: Artifact, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """True depth (K, H, W) in metres and foreground (K, H, W) of ascending rows."""
+    depth = torch.from_numpy(data["depth"][rows])
+    foreground = depth.isfinite() & (depth > 0)
+    if "mask" in data:
+        foreground &= torch.from_numpy(data["mask"][rows])
+    return depth, foreground
+
+
+# -- scores -----------------------------------------------------------------------------------------------------------
+
+
+def _scores(depth: torch.Tensor, valid: torch.Tensor, target: _Target, rows: np.ndarray) -> dict[str, np.ndarray]:
+    truth, foreground = _truth(target.data, rows)
+    mask = evaluation_mask(foreground, valid)
+    # Normals look one pixel around: background next to the mask must be finite, and the mask keeps clear of it.
+    truth = torch.where(foreground, truth, 1.0)
+    return {
+        "side": side(depth, truth, mask).numpy(),
+        "mad": mad(depth, truth, mask, target.fov).numpy(),
+    }
+
+
+def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]:
+    parts = []
+    with report.task("eval", total=len(target.rows)) as task:
+        for at in _chunks(len(target.rows), batch):
+            items = target.items(at)
+            depth, valid = torch.from_numpy(items["depth"]), torch.from_numpy(items["valid"])
+            parts.append(_scores(depth, valid, target, target.rows[at]))
+            task.advance(len(at))
+    return _join(parts)
+
+
+def _judge_constant(depth: torch.Tensor, target: _Target) -> dict[str, np.ndarray]:
+    """Scores of one depth map (H, W), valid everywhere, given as the answer for every image."""
+    parts = []
+    for at in _chunks(len(target.rows), CHUNK):
+        same = depth.expand(len(at), -1, -1)
+        parts.append(_scores(same, torch.ones_like(same, dtype=torch.bool), target, target.rows[at]))
+    return _join(parts)
+
+
+def _baseline(name: str, data: Artifact, rows: np.ndarray) -> torch.Tensor:
+    """The depth map (H, W), metres, of a trivial prediction."""
+    total = torch.zeros(data["depth"].shape[1:], dtype=torch.float64)
+    if name == "null-depth":
+        return torch.ones_like(total, dtype=torch.float32)
+    train = np.flatnonzero(data["split"][:] == 0)
+    rows = train if len(train) else rows
+    count = torch.zeros_like(total)
+    for at in _chunks(len(rows), CHUNK):
+        depth, foreground = _truth(data, rows[at])
+        total += torch.where(foreground, depth, 0).double().sum(0)
+        count += foreground.sum(0)
+    mean = total / count  # NaN where no image has foreground
+    return torch.where(count > 0, mean, mean[count > 0].mean()).float()
+
+
+def _chunks(count: int, size: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _summary(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[str, dict[str, Score]]:
+    def score(values: np.ndarray) -> Score:
+        values = values[~np.isnan(values)].astype(np.float64)
+        return (
+            Score(float(values.mean()), float(values.std()), len(values)) if len(values) else Score(np.nan, np.nan, 0)
+        )
+
+    prefixes = {"model": "", **{baseline: f"baseline/{baseline}/" for baseline in request.baselines}}
+    return {
+        who: {metric: score(scores[prefix + metric]) for metric in request.metrics} for who, prefix in prefixes.items()
+    }
+
+
+# -- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def _options(request: EvaluateRequest) -> str:
+    return (
+        f"split = {request.split}\nmetrics = {','.join(request.metrics)}\nbaselines = {','.join(request.baselines)}\n"
+    )
+
+
+def _default_out(request: EvaluateRequest, path: Path) -> Path:
+    in_run = request.target is None or Path(request.target).is_dir()
+    return path.parent / "scores.h5" if in_run else Path(f"{path.stem}.scores.h5")
+
+
+def _refuse_stale(out: Path, provenance: dict) -> None:
+    if not out.exists():
+        return
+    with open_artifact(out, "sym3d.scores") as there:
+        before = [there.provenance.get("recipe"), *(p.get("digest") for p in there.provenance.get("parents", []))]
+    if before != [provenance["recipe"], *(parent["digest"] for parent in provenance["parents"])]:
+        raise StaleError(out, "holds the scores of something else", "add --overwrite or choose another output")
+
+
+def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.ndarray:
+    """The worst images and the best, one a line with its scores."""
+    order = np.argsort(scores[metric])
+    order = order[~np.isnan(scores[metric][order])][::-1]
+    each = min(SHEET_EACH, len(order) // 2) or 1
+    chosen = {"worst": order[:each], "best": order[::-1][:each] if len(order) > 1 else order[:0]}
+    names, lines, labels = target.data.strings("name"), [], []
+    for kind, places in chosen.items():
+        for rank, at in enumerate(places):
+            item = {field: values[0] for field, values in target.items(np.array([at])).items()}
+            row = target.rows[at]
+            depth, foreground = _truth(target.data, np.array([row]))
+            truth = torch.where(foreground, depth, 0)[0].numpy()
+            lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
+            figures = f"SIDE {100 * scores['side'][at]:.3f} ×10⁻² · MAD {scores['mad'][at]:.2f}°"
+            labels.append(f"{kind} {rank + 1} · {names[row]} · {figures}")
+    return contact_sheet(lines, labels)
