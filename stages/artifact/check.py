@@ -16,6 +16,7 @@ MAX_CHUNK_BYTES = 256 << 20
 MAX_INFLATION = 1040  # deflate cannot do better than 1032 to 1
 PLAIN_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED)
 KNOWN_FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE)
+PROVENANCE_TYPES = {"git": dict, "versions": dict, "argv": list, "recipe": str, "parents": list, "created": str}
 KINDS = {"u1": ("u", 1), "f4": ("f", 4), "f8": ("f", 8), "bool": ("b", 1)}
 
 
@@ -106,11 +107,13 @@ def _words(dims: tuple[str | int, ...]) -> str:
 
 
 def check_provenance(provenance: Any) -> None:
-    """Raise ValueError unless the chain of parents can be walked."""
+    """Raise ValueError unless the chain of parents can be walked and its known entries are of their types."""
     waiting = [provenance]
     while waiting:
         link = waiting.pop()
-        if not isinstance(link, dict) or not isinstance(link.get("parents", []), list):
+        if not isinstance(link, dict) or any(
+            key in link and not isinstance(link[key], kind) for key, kind in PROVENANCE_TYPES.items()
+        ):
             raise ValueError("its provenance is malformed")
         for parent in link.get("parents", []):
             if not isinstance(parent, dict):

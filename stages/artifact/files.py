@@ -8,7 +8,19 @@ from pathlib import Path
 
 from stages.errors import OutputError
 
-__all__ = ["Sink", "lock_partial", "output_errors", "partial_path", "publish"]
+__all__ = ["Sink", "lock_partial", "output_errors", "partial_path", "publish", "unlock", "write_all"]
+
+_locked: set[int] = set()
+
+
+def _close_inherited() -> None:
+    """In a forked worker: let go of the parent's locks, which would otherwise outlive a parent that is killed."""
+    for fd in _locked:
+        os.close(fd)
+    _locked.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 def partial_path(path: Path) -> Path:
@@ -31,8 +43,8 @@ def lock_partial(path: Path) -> int:
     Raises OutputError when another process writes the same output, or when nothing can be written there.
     """
     partial = partial_path(path)
-    if path.is_dir():
-        raise OutputError(path, "is a folder", "name a file in it")
+    if path.exists() and not path.is_file():  # a device must not be replaced by a file
+        raise OutputError(path, "is a folder" if path.is_dir() else "is no regular file", "name a file")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -46,8 +58,16 @@ def lock_partial(path: Path) -> int:
             # Between open and lock another process may have published or removed this very file.
             with contextlib.suppress(FileNotFoundError):
                 if os.fstat(fd).st_ino == os.stat(partial).st_ino:
+                    _locked.add(fd)
                     return fd
             os.close(fd)
+
+
+def unlock(fd: int) -> None:
+    """Close a descriptor from ``lock_partial``; closing it twice does no harm."""
+    if fd in _locked:
+        _locked.remove(fd)
+        os.close(fd)
 
 
 def publish(fd: int, written: Path, path: Path) -> None:

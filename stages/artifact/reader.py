@@ -13,16 +13,27 @@ from stages.artifact.files import partial_path
 from stages.artifact.layout import decode_text, file_digest, hash_blocks, read_blocks
 from stages.artifact.meta import RESERVED, read_meta
 from stages.artifact.schema import SCHEMAS
+from stages.artifact.seal import check_seal
 from stages.errors import InputError
 
 __all__ = ["Artifact", "open_artifact"]
 
-BROKEN = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError)
+BROKEN = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+)
 REMAKE = "make it again or take another copy"
 
 
 class Artifact:
-    """An open, complete artifact. Each dataset's bytes are compared with its digest when it is first asked for.
+    """An open, complete artifact, whose every byte was checked when it was opened.
 
     path, schema, version, digest: what it is. provenance: dict. attrs: its own attributes.
     count: rows (0 if it has none). names: dataset paths.
@@ -46,7 +57,6 @@ class Artifact:
         self.count: int = rows[0] if rows else 0
         self.names: tuple[str, ...] = tuple(self._datasets)
         self._sums = {name: str(dataset.attrs["sha256"]) for name, dataset in self._datasets.items()}
-        self._trusted: set[str] = set()
         if self._manifest_digest() != self.digest:
             raise ValueError("its parts do not fit its digest")
 
@@ -54,12 +64,9 @@ class Artifact:
         return name in self._datasets
 
     def __getitem__(self, name: str) -> h5py.Dataset:
-        """The dataset at a path; slicing it gives NumPy arrays. Raises InputError if there is none or it is damaged."""
+        """The dataset at a path; slicing it gives NumPy arrays. Raises InputError if there is none."""
         if name not in self._datasets:
             raise InputError(self.path, f"has no '{name}'", f"use a {self.schema} file that does")
-        if name not in self._trusted:
-            self._check_bytes(name)
-            self._trusted.add(name)
         return self._datasets[name]
 
     def strings(self, name: str) -> list[str]:
@@ -67,14 +74,11 @@ class Artifact:
         return decode_text(self[name][:])
 
     def verify(self) -> None:
-        """Read everything and compare it with the digest; raises InputError when a byte differs."""
-        for name in self.names:
-            self._check_bytes(name)
-
-    def _check_bytes(self, name: str) -> None:
+        """Read every dataset and compare it with the digest; raises InputError when one differs."""
         with _reading(self.path):
-            if hash_blocks(read_blocks(self._datasets[name])) != self._sums[name]:
-                raise ValueError(f"'{name}' does not fit its digest")
+            for name, dataset in self._datasets.items():
+                if hash_blocks(read_blocks(dataset)) != self._sums[name]:
+                    raise ValueError(f"'{name}' does not fit its digest")
 
     def _manifest_digest(self) -> str:
         entries = {name: (data.dtype.str, list(data.shape), self._sums[name]) for name, data in self._datasets.items()}
@@ -102,17 +106,21 @@ def open_artifact(path: str | os.PathLike, schema: str | None = None) -> Artifac
             raise InputError(path, "is a folder, not an artifact", "name a file in it")
         if not path.exists():
             raise _missing(path)
-        with path.open("rb"):
-            pass  # says "permission denied" in the system's words rather than HDF5's
-        if not h5py.is_hdf5(path):
-            raise InputError(path, "is not an HDF5 file", "name a file that sym3d wrote")
+        check_seal(path)
+        artifact = open_unsealed(path)
+        if schema is not None and artifact.schema != schema:
+            artifact.close()
+            what = f"is a {artifact.schema} file where a {schema} file is needed"
+            raise InputError(path, what, "name another file")
+        return artifact
+
+
+def open_unsealed(path: Path) -> Artifact:
+    """Open an HDF5 file as an artifact without looking at its seal; raises InputError where it is none."""
+    with _reading(path):
         file = h5py.File(path, "r", locking=False)
         try:
-            artifact = Artifact(path, file)
-            if schema is not None and artifact.schema != schema:
-                what = f"is a {artifact.schema} file where a {schema} file is needed"
-                raise InputError(path, what, "name another file")
-            return artifact
+            return Artifact(path, file)
         except BaseException:
             file.close()
             raise
@@ -126,7 +134,8 @@ def _reading(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise InputError(path, "cannot be read (permission denied)", "change its permissions") from error
     except BROKEN as error:
-        reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+        words = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+        reason = "".join(letter if letter.isprintable() else "?" for letter in words)
         raise InputError(path, f"is damaged: {reason}", REMAKE) from error
 
 

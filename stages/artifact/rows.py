@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.artifact.files import lock_partial, output_errors, partial_path, publish
+from stages.artifact.files import lock_partial, output_errors, partial_path, publish, unlock
 from stages.artifact.layout import decode_text, encode_text
 from stages.artifact.meta import plain
 from stages.artifact.reader import open_artifact
@@ -197,9 +197,7 @@ class RowWriter:
 
     def close(self) -> None:
         """Let go of the output; rows that are written stay for the next time."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        unlock(self._fd)
 
     def __enter__(self) -> "RowWriter":
         return self
@@ -235,7 +233,7 @@ class RowWriter:
         state = self._columns["partial/state"].read(self._fd)
         sums = self._columns["partial/crc"].read(self._fd)
         for mark, names in ((DONE, self.fields), (DROPPED, ("partial/name", "partial/reason"))):
-            widest = max(self._columns[name].nbytes // len(state) for name in names)
+            widest = max(self._columns[name].row_bytes for name in names)
             step = max(1, (8 << 20) // widest)
             for start in range(0, len(state), step):
                 part = slice(start, start + step)
@@ -257,7 +255,7 @@ class RowWriter:
         dtype = column.dtype
         if dtype.kind != "S":
             return Source((int(kept.sum()), *column.shape[1:]), dtype, blocks)
-        width = max((int(np.strings.str_len(block).max(initial=1)) for block in blocks()), default=1)
+        width = max((int(np.char.str_len(block).max(initial=1)) for block in blocks()), default=1)
         narrow = np.dtype(f"S{width}")
         return Source((int(kept.sum()),), narrow, lambda: (block.astype(narrow) for block in blocks()))
 

@@ -19,6 +19,13 @@ __all__ = ["Column", "Scratch", "column_plan", "create_scratch", "open_scratch"]
 
 TYPES = {"u1": "|u1", "f4": "<f4", "f8": "<f8", "bool": "|b1", "utf8": f"|S{TEXT_BYTES}"}
 
+BOOKKEEPING = {
+    "partial/crc": "<u4",  # CRC-32 of the row's bytes
+    "partial/name": TYPES["utf8"],  # of a dropped row
+    "partial/reason": TYPES["utf8"],  # of a dropped row
+    "partial/state": "|u1",  # 0 pending, 1 done, 2 dropped
+}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -66,12 +73,7 @@ class Scratch:
 def column_plan(schema: Schema, count: int, dims: Mapping[str, int], fields: Sequence[str]) -> dict[str, Column]:
     """The columns of a partial: the wanted fields, and the state of each row. Raises ValueError for other fields."""
     lengths = {"N": count, **dims}
-    plan = {
-        "partial/crc": Column(np.dtype("<u4"), (count,)),
-        "partial/name": Column(np.dtype(TYPES["utf8"]), (count,)),
-        "partial/reason": Column(np.dtype(TYPES["utf8"]), (count,)),
-        "partial/state": Column(np.dtype("|u1"), (count,)),
-    }
+    plan = {name: Column(np.dtype(dtype), (count,)) for name, dtype in BOOKKEEPING.items()}
     for name in fields:
         field = schema.field(name)
         if field is None or not field.by_row:
@@ -93,6 +95,7 @@ def create_scratch(fd: int, plan: Mapping[str, Column], identity: dict[str, Any]
             write_meta(file, identity)
     finally:
         sink.check()
+    os.fsync(fd)
     return columns
 
 
@@ -112,5 +115,7 @@ def open_scratch(fd: int) -> Scratch | None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return None
     layout = {name: [str(column.dtype), list(column.shape)] for name, column in columns.items()}
-    sound = identity.get("state") == "partial" and identity.get("layout") == layout
+    sound = (
+        identity.get("state") == "partial" and identity.get("layout") == layout and BOOKKEEPING.keys() <= layout.keys()
+    )
     return Scratch(identity, columns) if sound else None

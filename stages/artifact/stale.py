@@ -23,11 +23,18 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
         return f"the content of its input has changed ({names or 'none now'})"
     if wanted["attrs"] != found.get("attrs"):
         return f"attributes {found.get('attrs')}, now {wanted['attrs']}"
+    rows_now, rows_then = _rows(wanted), _rows(found)
+    if rows_now != rows_then:
+        return f"{rows_then} rows, now {rows_now}"
     for name in sorted({*wanted["layout"], *found.get("layout", {})}):
         here, there = wanted["layout"].get(name), found.get("layout", {}).get(name)
         if here != there:
             return f"'{name}' was {there or 'absent'}, now {here or 'absent'}"
     return None
+
+
+def _rows(identity: dict[str, Any]) -> int:
+    return next((shape[0] for _, shape in identity.get("layout", {}).values()), 0)
 
 
 def _recipe_difference(now: str, then: str) -> str:

@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 
 from stages.artifact.check import check_fields
-from stages.artifact.files import Sink, lock_partial, output_errors, partial_path, publish
+from stages.artifact.files import Sink, lock_partial, output_errors, partial_path, publish, unlock
 from stages.artifact.layout import create, encode_text, file_digest, hash_blocks
 from stages.artifact.meta import plain, write_meta
 from stages.artifact.schema import SCHEMAS
+from stages.artifact.seal import SEAL_BYTES, write_seal
 
 __all__ = ["Source", "as_array", "write_artifact", "write_file"]
 
@@ -60,7 +61,7 @@ def write_artifact(
         partial.unlink(missing_ok=True)
         raise
     finally:
-        os.close(fd)
+        unlock(fd)
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -83,7 +84,7 @@ def write_file(fd: int, schema: str, sources: Mapping[str, Source], provenance: 
     sink = Sink(fd)
     entries: dict[str, tuple[str, list[int], str]] = {}
     try:
-        with h5py.File(sink, "w") as file:
+        with h5py.File(sink, "w", userblock_size=SEAL_BYTES) as file:
             for name, source in sorted(sources.items()):
                 dataset = create(file, name, source.shape, source.dtype, SCHEMAS[schema].field(name))
                 dataset.attrs["sha256"] = total = hash_blocks(_copying(dataset, source.blocks()))
@@ -94,6 +95,7 @@ def write_file(fd: int, schema: str, sources: Mapping[str, Source], provenance: 
             write_meta(file, {**head, "provenance": provenance, **attrs})
     finally:
         sink.check()
+    write_seal(fd)
     return digest
 
 
