@@ -12,7 +12,7 @@ __all__ = ["convexity", "symptoms"]
 
 
 def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-    """Correlation of canonical nearness with a centred dome, in [-1, 1]: positive is convex, negative a hollow mould."""
+    """Correlation of canonical nearness with a centred dome, in [-1, 1]: positive is convex, negative hollow."""
     size = depth.shape[-1]
     axis = torch.linspace(-1, 1, size, device=depth.device)
     dome = -(axis[None, :] ** 2 + axis[:, None] ** 2)
@@ -36,5 +36,7 @@ def symptoms(factors: Factors, depth_range: float) -> list[str]:
         found.append("the depth is noisy; try loss.smoothness=0.1")
     roll = factors.view[:, 2]
     if roll.mean().abs().item() > math.radians(25) and roll.std().item() < math.radians(8):
-        found.append("every viewpoint is the same in-plane rotation (collapsed); try a lower optim.lr or calmer backgrounds")
+        found.append(
+            "every viewpoint is the same in-plane rotation (collapsed); try a lower optim.lr or calmer backgrounds"
+        )
     return found

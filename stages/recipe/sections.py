@@ -152,6 +152,8 @@ class RunSection(_Section):
     """Steps between rows of the log."""
     validate_images: Count = 256
     """At most this many images are validated on."""
+    tensorboard: bool = False
+    """Also write the log for TensorBoard, under the run's folder; needs the tensorboard extra."""
 
 
 class Recipe(_Section):

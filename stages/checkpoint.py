@@ -1,0 +1,76 @@
+"""A training run's state as a ``sym3d.checkpoint`` and back, bit by bit."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.artifact import Artifact, open_artifact, write_artifact
+from stages.core.model import Sym3D
+from stages.errors import InputError
+from stages.loading import load_weights
+
+__all__ = ["TrainingState", "restore", "save"]
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training. ``average`` is the moving average of the weights, if there is one."""
+
+    model: Sym3D
+    average: Sym3D | None
+    optimizer: torch.optim.Adam
+    step: int = 0
+    seconds: float = 0.0
+    log: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def best(self) -> Sym3D:
+        """The weights to validate and to use."""
+        return self.average or self.model
+
+
+def save(path: Path, state: TrainingState, provenance: dict) -> None:
+    """Publish the state. Raises OutputError, with the previous checkpoint intact, when it cannot be written."""
+    arrays = {f"model/{name}": value for name, value in _numpy(state.model.state_dict())}
+    if state.average is not None:
+        arrays |= {f"ema/{name}": value for name, value in _numpy(state.average.state_dict())}
+    for name, parameter in state.model.named_parameters():
+        arrays |= {f"optim/{name}.{key}": value for key, value in _numpy(state.optimizer.state.get(parameter, {}))}
+    columns = dict.fromkeys(key for row in state.log for key in row)
+    arrays |= {f"log/{key}": np.array([row.get(key, np.nan) for row in state.log], np.float64) for key in columns}
+    attrs = {"step": state.step, "seconds": state.seconds, "size": state.model.size}
+    write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance, attrs=attrs)
+
+
+def restore(path: Path, state: TrainingState) -> None:
+    """Continue from a checkpoint that :func:`save` wrote; the networks and the optimizer are those of ``state``.
+
+    Raises InputError when it holds weights only, or weights that do not fit.
+    """
+    with open_artifact(path, "sym3d.checkpoint") as artifact:
+        state.model.load_state_dict(load_weights(artifact, state.model))
+        if state.average is not None:
+            state.average.load_state_dict(load_weights(artifact, state.average, "ema"))
+        state.step = int(artifact.attrs["step"])
+        state.seconds = float(artifact.attrs.get("seconds", 0.0))
+        for name, parameter in state.model.named_parameters() if state.step else ():
+            _restore_moments(artifact, name, parameter, state.optimizer)
+        columns = {name.removeprefix("log/"): artifact[name][:] for name in artifact.names if name.startswith("log/")}
+    rows = zip(*columns.values(), strict=True)
+    state.log = [{k: float(v) for k, v in zip(columns, row, strict=True) if not np.isnan(v)} for row in rows]
+
+
+def _restore_moments(artifact: Artifact, name: str, parameter: torch.nn.Parameter, optimizer: torch.optim.Adam) -> None:
+    moments = {key: f"optim/{name}.{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
+    if any(place not in artifact for place in moments.values()):
+        raise InputError(artifact.path, "holds weights but no optimizer state", "train under another --name")
+    values = {key: torch.from_numpy(np.asarray(artifact[place][...])) for key, place in moments.items()}
+    # empty_like keeps the parameter's memory layout, which the fused kernel relies on.
+    kept = {key: torch.empty_like(parameter.data).copy_(values[key]) for key in ("exp_avg", "exp_avg_sq")}
+    optimizer.state[parameter] = {"step": values["step"].to(parameter.device), **kept}
+
+
+def _numpy(tensors: dict[str, torch.Tensor]):
+    return ((name, tensor.detach().cpu().contiguous().numpy()) for name, tensor in tensors.items())

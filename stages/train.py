@@ -1,0 +1,308 @@
+"""Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
+
+import copy
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stages.artifact import make_provenance, open_artifact
+from stages.checkpoint import TrainingState, restore, save
+from stages.core.health import symptoms
+from stages.core.metrics import evaluation_mask, mad, side
+from stages.core.model import Sym3D, objective
+from stages.data.batches import batch_flips, batch_rows
+from stages.errors import DivergedError, InputError, MissingPartError, StaleError
+from stages.interrupt import stop_requested
+from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.loading import build_features, build_model, load_model
+from stages.predict import predict, to_tensor
+from stages.progress import Report, Silent
+from stages.recipe import Recipe
+
+__all__ = ["TrainRequest", "TrainResult", "run"]
+
+TRAIN, VALIDATION = 0, 1
+SHEET_ROWS = 6
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, on which ``sym3d.images`` file, and the folder that keeps the run."""
+
+    recipe: Recipe
+    run_dir: Path
+    data: Path
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    run_dir: Path
+    checkpoint: Path
+    steps: int
+    seconds: float  # of training alone, over all resumed parts
+    metrics: dict[str, float]  # the last validation's means, SIDE ×10⁻² and MAD in degrees; empty without ground truth
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images in memory: 64-pixel sets fit, and one array beats any loader."""
+
+    train: Tensor  # uint8 (N, S, S, 3)
+    validation: np.ndarray  # uint8 (M, S, S, 3)
+    depth: Tensor | None  # float32 (M, S, S) metres in view, where there is ground truth
+    mask: Tensor | None  # bool (M, S, S)
+    parent: dict  # for the provenance
+
+
+def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
+    """Train to the recipe's last step, resuming what ``run_dir`` holds.
+
+    Raises StaleError when the run was started with other data or another recipe, DivergedError on a non-finite loss
+    (the last good checkpoint stays), KeyboardInterrupt after Ctrl-C or SIGTERM (the step is finished and saved first).
+    """
+    report = report or Silent()
+    recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
+    torch.set_flush_denormal(True)  # denormals slow a CPU severalfold after some hundred steps
+    data = _load_data(request.data, recipe)
+    state = _fresh_state(recipe)
+    if checkpoint.exists() and not request.overwrite:
+        _check_same_run(checkpoint, recipe, data.parent)
+        restore(checkpoint, state)
+    features = build_features(recipe.loss)
+    if features is not None:
+        features.to(_device(), memory_format=torch.channels_last)
+    provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[data.parent])
+    steps_per_epoch = len(data.train) // recipe.optim.batch
+    total = recipe.optim.steps or recipe.optim.epochs * steps_per_epoch
+    if state.step:
+        report.note(f"{request.run_dir}: resuming at step {state.step} of {total}")
+
+    warned: set[str] = set()
+    parts_since_row: list[dict[str, float]] = []
+    with (
+        stop_requested() as stopping,
+        _board(request) as board,
+        report.task(f"train {recipe.name}", total, state.step) as task,
+    ):
+        while state.step < total and not stopping():
+            started = time.perf_counter()
+            parts_since_row.append(_step(state, data.train, features, recipe, steps_per_epoch, checkpoint))
+            state.seconds += time.perf_counter() - started
+            due = {
+                what: state.step == total or state.step % every == 0
+                for what, every in (
+                    ("log", recipe.run.log_every),
+                    ("validate", recipe.run.validate_every),
+                    ("save", recipe.run.save_every),
+                )
+            }
+            if due["log"] or due["validate"]:
+                state.log.append(_log_row(state, parts_since_row, recipe.optim.batch))
+                parts_since_row = []
+            if due["validate"]:
+                metrics, signs = _validate(state.best, data)
+                state.log[-1] |= metrics
+                for sign in sorted(set(signs) - warned):
+                    report.warn(f"step {state.step}: {sign}")
+                warned |= set(signs)
+                _write_sheet(request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data)
+            if (due["log"] or due["validate"]) and board is not None:
+                for key, value in state.log[-1].items():
+                    board.add_scalar(key, value, state.step)
+            if due["save"]:
+                save(checkpoint, state, provenance)
+            task.advance(1, _status(state.log))
+        if state.step < total:
+            save(checkpoint, state, provenance)
+            report.note(f"{checkpoint}: saved at step {state.step} of {total}; the same command goes on from there")
+            raise KeyboardInterrupt
+    return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _load_data(path: Path, recipe: Recipe) -> _Data:
+    size, batch = recipe.model.size, recipe.optim.batch
+    with open_artifact(path, "sym3d.images") as images:
+        if images["image"].shape[1] != size:
+            raise InputError(
+                path,
+                f"has images of {images['image'].shape[1]} pixels and the recipe trains at {size}",
+                f"prepare them with --size {size}, or set model.size",
+            )
+        split = images["split"][:]
+        train, validation = (np.flatnonzero(split == which) for which in (TRAIN, VALIDATION))
+        if len(train) < batch:
+            raise InputError(path, f"has {len(train)} training images for batches of {batch}", "lower optim.batch")
+        validation = validation[: recipe.run.validate_images]
+        everything = images["image"][:]
+        truth = "depth" in images and "mask" in images
+        return _Data(
+            train=torch.from_numpy(everything[train]).to(_device()),
+            validation=everything[validation],
+            depth=torch.from_numpy(images["depth"][:][validation]).to(_device()) if truth else None,
+            mask=torch.from_numpy(images["mask"][:][validation].astype(bool)).to(_device()) if truth else None,
+            parent=make_provenance(parents=[images])["parents"][0],
+        )
+
+
+def _fresh_state(recipe: Recipe) -> TrainingState:
+    torch.manual_seed(recipe.run.seed)
+    model = build_model(recipe.model).to(_device(), memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False) if recipe.optim.ema else None
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=recipe.optim.lr,
+        betas=recipe.optim.betas,
+        weight_decay=recipe.optim.weight_decay,
+        fused=True,
+    )
+    return TrainingState(model, average, optimizer)
+
+
+def _check_same_run(checkpoint: Path, recipe: Recipe, data: dict) -> None:
+    """A run may go on for longer, and be logged otherwise, but not with other data or another method."""
+    fix = "restore it, start another run with --name, or begin again with --overwrite"
+    loaded = load_model(checkpoint)
+    parents = [parent["digest"] for parent in loaded.parent["provenance"]["parents"]]
+    if parents != [data["digest"]]:
+        raise StaleError(checkpoint, f"was trained on other data than {data['name']}", fix)
+    was, now = (_method(r) for r in (loaded.recipe, recipe))
+    changed = sorted(key for key in was | now if was.get(key) != now.get(key))
+    if changed:
+        differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
+        raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
+
+
+def _method(recipe: Recipe) -> dict[str, object]:
+    """The dotted settings that decide what a given step computes."""
+    flat = {
+        f"{section}.{key}": value
+        for section, values in recipe.model_dump(include={"model", "loss", "optim", "data"}).items()
+        for key, value in values.items()
+    }
+    for key in ("optim.steps", "optim.epochs", "data.images", "data.make", "loss.features_path"):
+        del flat[key]
+    return flat | {"run.seed": recipe.run.seed}
+
+
+def _step(
+    state: TrainingState, images: Tensor, features: nn.Module | None, recipe: Recipe, steps_per_epoch: int, keep: Path
+) -> dict[str, float]:
+    """One step of Adam on one batch; returns the parts of the loss."""
+    loss, optim, seed = recipe.loss, recipe.optim, recipe.run.seed
+    rows = batch_rows(seed, state.step, len(images), optim.batch)
+    batch = to_tensor(images[rows])
+    if recipe.data.flip:
+        flips = batch_flips(seed, state.step, optim.batch).to(batch.device)
+        batch = torch.where(flips[:, None, None, None], batch.flip(-1), batch)
+    early = state.step // steps_per_epoch < loss.flip_start_epochs
+    parts, *_ = objective(
+        state.model,
+        batch.contiguous(memory_format=torch.channels_last),
+        flip=loss.flip_start if early else loss.flip,
+        perceptual=loss.perceptual,
+        smooth=loss.smoothness,
+        features=features,
+    )
+    state.optimizer.zero_grad()
+    parts["total"].backward()
+    norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
+    values = {key: value.item() for key, value in (parts | {"gradient_norm": norm}).items()}
+    broken = [key for key, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise DivergedError(
+            f"step {state.step + 1}",
+            f"{' and '.join(broken)} not finite on training images {rows.tolist()}",
+            f"{keep} keeps the last good step; lower optim.lr or set optim.clip=1.0",
+        )
+    state.optimizer.step()
+    state.step += 1
+    if state.average is not None:
+        # A short history must not remember the random start for thousands of steps.
+        decay = min(optim.ema, (1 + state.step) / (10 + state.step))
+        for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
+            mean.data.lerp_(now.data, 1 - decay)
+    return values
+
+
+def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) -> dict[str, float]:
+    """Means since the last row."""
+    before = state.log[-1] if state.log else {"step": 0, "seconds": 0.0}
+    rate = (state.step - before["step"]) * batch / max(state.seconds - before["seconds"], 1e-9)
+    means = {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
+    return {"step": state.step, "seconds": state.seconds, "images_per_second": rate, **means}
+
+
+@torch.inference_mode()
+def _validate(model: Sym3D, data: _Data) -> tuple[dict[str, float], list[str]]:
+    """SIDE ×10⁻² and MAD° on the validation images where truth exists, and the signs of known failures."""
+    model.eval()
+    scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
+    signs: list[str] = []
+    for rows in torch.arange(len(data.validation)).split(32):
+        factors = model.predict(to_tensor(data.validation[rows.numpy()], _device()))
+        if data.depth is not None:
+            seen, truth = model.render(factors), data.depth[rows]
+            mask = evaluation_mask(data.mask[rows], seen.valid)
+            scores["side"].append(100 * side(seen.depth, truth, mask))
+            scores["mad"].append(mad(seen.depth, truth, mask, model.fov))
+        signs += symptoms(factors, model.depth_max - model.depth_min) if not rows[0] else []
+    model.train()
+    return {key: torch.cat(parts).nanmean().item() for key, parts in scores.items() if parts}, signs
+
+
+def _write_sheet(path: Path, model: Sym3D, data: _Data) -> None:
+    images = data.validation[:SHEET_ROWS]
+    if not len(images):
+        return
+    model.eval()
+    found = predict(model, images)
+    model.train()
+    rows = []
+    for i in range(len(images)):
+        truth = None if data.depth is None else data.depth[i].cpu().numpy()
+        item = {key: values[i] for key, values in found.items()}
+        depth_range = (model.depth_min, model.depth_max)
+        rows.append(item_pictures(item, f"image {i}", depth_range=depth_range, fov=model.fov, truth=truth, size=96))
+    write_png(path, contact_sheet(rows, cell=96))
+
+
+def _status(log: list[dict[str, float]]) -> str:
+    if not log:
+        return ""
+    metrics = _last_metrics(log)
+    scores = f" · SIDE {metrics['side']:.2f} MAD {metrics['mad']:.1f}°" if metrics else ""
+    return f"loss {log[-1]['total']:.3f}{scores}"
+
+
+def _last_metrics(log: list[dict[str, float]]) -> dict[str, float]:
+    row = next((row for row in reversed(log) if "side" in row), {})
+    return {key: row[key] for key in ("side", "mad") if key in row}
+
+
+@contextmanager
+def _board(request: TrainRequest):
+    if not request.recipe.run.tensorboard:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingPartError(
+            "run.tensorboard", "TensorBoard is not installed", "pip install 'sym3d[tensorboard]'"
+        ) from error
+    writer = SummaryWriter(request.run_dir / "tensorboard")
+    try:
+        yield writer
+    finally:
+        writer.close()
