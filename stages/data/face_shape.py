@@ -62,18 +62,16 @@ COLUMN_SHARE = (36, 28, 20, 16)
 
 
 @lru_cache(maxsize=16)
-def _rows(count: int) -> tuple[Tensor, Tensor]:
-    """Ring coordinate t of every grid row (0 = crown … 16 = base) and the Catmull-Rom matrix (rows, rings) that
-    interpolates ring values there."""
-    at = np.interp(np.linspace(0, 1, count), np.cumsum((0, *ROW_SHARE)) / sum(ROW_SHARE), np.arange(len(RINGS)))
-    matrix = np.zeros((count, len(RINGS)))
-    for row, t in enumerate(at):
-        k = min(int(t), len(RINGS) - 2)
-        s = t - k
-        weights = (-s + 2 * s**2 - s**3, 2 - 5 * s**2 + 3 * s**3, s + 4 * s**2 - 3 * s**3, -(s**2) + s**3)
-        for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
-            matrix[row, min(max(k + offset, 0), len(RINGS) - 1)] += weight / 2
-    return torch.from_numpy(at).float(), torch.from_numpy(matrix).float()
+def _rows(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For every grid row: its ring coordinate t (0 = crown … 16 = base), and the four rings (4, rows) with their Catmull-Rom
+    weights (4, rows) that interpolate ring values there."""
+    last = len(RINGS) - 1
+    t = np.interp(np.linspace(0, 1, count), np.cumsum((0, *ROW_SHARE)) / sum(ROW_SHARE), np.arange(last + 1))
+    ring = np.minimum(t.astype(int), last - 1)
+    s = t - ring
+    weights = np.stack([-s + 2 * s**2 - s**3, 2 - 5 * s**2 + 3 * s**3, s + 4 * s**2 - 3 * s**3, -(s**2) + s**3]) / 2
+    rings = np.clip(ring + np.arange(-1, 3)[:, None], 0, last)
+    return torch.from_numpy(t).float(), torch.from_numpy(rings), torch.from_numpy(weights).float()
 
 
 @lru_cache(maxsize=16)
@@ -164,7 +162,7 @@ def draw_shape(draw: Draws) -> Traits:
 def chart(traits: Traits, rows: int, columns: int) -> Chart:
     """Lay out the bare skull and neck on a rows × columns half grid."""
     scale = traits["scale"]
-    t, matrix = (a.to(scale.device) for a in _rows(rows))
+    t, rings, weights = (a.to(scale.device) for a in _rows(rows))
     phi = _angles(columns).to(scale.device)
     y, w, f, b, lift = (a.expand(len(scale), -1).clone() for a in torch.tensor(list(RINGS.values())).to(scale).T)
     for ring, share in (("mouth", 0.15), ("lip", 0.6), ("chin", 1.0), ("under", 1.0), ("throat", 0.8), ("neck", 0.3)):
@@ -189,7 +187,7 @@ def chart(traits: Traits, rows: int, columns: int) -> Chart:
     w *= traits["width"][:, None]
     f *= traits["depth"][:, None]
     b *= traits["depth"][:, None] * traits["back"][:, None]
-    y, w, f, b, lift = (a @ matrix.T for a in (y, w, f, b, lift))
+    y, w, f, b, lift = ((a[:, rings] * weights).sum(1) for a in (y, w, f, b, lift))
     sine, cosine = phi.sin(), phi.cos()
     # A section is half an ellipse in front and half behind; sin² flattens the front, as faces are.
     front = -f[..., None] * cosine * (1 + traits["flat"][:, None, None] * sine**2)

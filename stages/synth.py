@@ -1,0 +1,104 @@
+"""Stage: draw a data set of synthetic faces with ground truth."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.artifact import RowWriter, make_provenance
+from stages.data.faces import GENERATOR, render_faces
+from stages.errors import UsageError
+from stages.progress import Report, Silent
+
+__all__ = ["SynthRequest", "SynthResult", "run", "split_of"]
+
+FIELDS = ("image", "split", "name", "sha256", "depth", "mask", "view", "light", "keypoints")
+SIZES = (32, 64, 128, 256)
+ROWS_AT_ONCE = 256  # at 64 pixels; fewer when they are larger
+TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class SynthRequest:
+    """out: the artifact to write; count: images; seed: with an image's index it determines the image entirely;
+    size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds."""
+
+    out: Path
+    count: int
+    seed: int = 0
+    size: int = 64
+    overwrite: bool = False
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class SynthResult:
+    """drawn: images that this run added; the rest of `count` was there already."""
+
+    out: Path
+    count: int
+    drawn: int
+    seed: int
+    size: int
+
+
+def split_of(indices: Sequence[int]) -> np.ndarray:
+    """Of ten consecutive images the ninth is for validation and the tenth for testing: independent of how many there are."""
+    return np.array([TRAIN] * 8 + [VALIDATION, TEST], np.uint8)[np.asarray(indices, np.int64) % 10]
+
+
+def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
+    """Draw what is missing of the request's images into a ``sym3d.images`` artifact with every kind of truth.
+
+    Interrupted runs go on where they stopped. Raises UsageError for a request that means nothing, StaleError when `out`
+    holds something else, OutputError when it cannot be written.
+    """
+    _check(request)
+    recipe = f"faces, generator {GENERATOR}, {request.size} pixels"
+    out, size = Path(request.out), request.size
+    dims = {"H": size, "W": size}
+    provenance = make_provenance(recipe=recipe, seed=request.seed)
+    with RowWriter(
+        out,
+        "sym3d.images",
+        count=request.count,
+        dims=dims,
+        fields=FIELDS,
+        provenance=provenance,
+        overwrite=request.overwrite,
+    ) as writer:
+        pending = writer.pending()
+        step = max(16, ROWS_AT_ONCE * 64**2 // size**2)
+        with report.task("drawing faces", total=request.count, done=request.count - len(pending)) as task:
+            for start in range(0, len(pending), step):
+                rows = pending[start : start + step]
+                writer.write(rows, _rows(request, rows))
+                task.advance(len(rows))
+        writer.finish()
+    return SynthResult(out, request.count, len(pending), request.seed, size)
+
+
+def _rows(request: SynthRequest, rows: np.ndarray) -> dict:
+    arrays = render_faces(request.seed, rows.tolist(), request.size, request.device)
+    return arrays | {
+        "split": split_of(rows),
+        "name": [f"face-{request.seed}-{row:06d}" for row in rows],
+        "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in arrays["image"]],
+    }
+
+
+def _check(request: SynthRequest) -> None:
+    if request.count < 1:
+        raise UsageError("count", f"{request.count} images cannot be drawn", "ask for one or more")
+    if request.size not in SIZES:
+        raise UsageError("size", f"{request.size} pixels is not offered", f"choose one of {', '.join(map(str, SIZES))}")
+    if not 0 <= request.seed < 2**63:
+        raise UsageError("seed", f"{request.seed} is out of range", "use a whole number from 0 to 2^63 - 1")
+    try:
+        torch.empty(1, device=request.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError("device", f"{request.device!r} cannot be used here ({reason})", "use cpu") from None
