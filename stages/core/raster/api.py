@@ -60,7 +60,7 @@ def cover(
     and sizes that mean nothing, MissingPartError for a backend that is not installed.
     """
     _check_mesh(points, faces)
-    _check_finite(points.detach())
+    _check_finite(points)
     lattice = make_lattice(height, width, fov, samples)
     return _backend(backend)(points, faces, lattice)
 
@@ -83,14 +83,18 @@ def plane_depth(
     _check_mesh(points, faces)
     lattice = make_lattice(height, width, fov, samples)
     shape = (len(points), lattice.height, lattice.width)
-    if tuple(cover.shape) != shape or cover.dtype != torch.int32 or (cover.numel() and cover.max() >= len(faces)):
+    if (
+        tuple(cover.shape) != shape
+        or cover.dtype != torch.int32
+        or (cover.numel() and _array(cover).max() >= len(faces))
+    ):
         raise UsageError(
             "plane_depth",
             f"cover is {tuple(cover.shape)} {cover.dtype}, which is not one of {len(faces)} faces for each of {shape}",
             "pass the result of cover() for the same mesh, image size and samples",
         )
     module = cpu if points.device.type == "cpu" else reference
-    return module.plane_depth(points, faces.to(points.device), cover, lattice), cover >= 0
+    return module.plane_depth(points, faces.to(points.device), cover, lattice), torch.as_tensor(_array(cover) >= 0)
 
 
 def rasterise_depth(
@@ -132,6 +136,11 @@ def _backend(name: str | None):
     return BACKENDS[name or "numba"]
 
 
+def _array(tensor: Tensor) -> np.ndarray | Tensor:
+    """A CPU tensor as numpy sees it: torch would wake its threads, and they spin on beside the kernel's for a while."""
+    return tensor.detach().numpy() if tensor.device.type == "cpu" else tensor.detach()
+
+
 def _check_mesh(points: Tensor, faces: Tensor) -> None:
     if points.ndim != 3 or points.shape[-1] != 3 or points.dtype not in (torch.float32, torch.float64):
         raise UsageError(
@@ -139,19 +148,18 @@ def _check_mesh(points: Tensor, faces: Tensor) -> None:
         )
     if faces.ndim != 2 or faces.shape[-1] != 3 or faces.dtype not in (torch.int32, torch.int64):
         raise UsageError("rasteriser", f"faces are {tuple(faces.shape)} {faces.dtype}", "pass F×3 of int32 or int64")
-    if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < points.shape[1]:
+    if not len(faces):
+        return
+    low, high = int(_array(faces).min()), int(_array(faces).max())
+    if low < 0 or high >= points.shape[1]:
         raise InputError(
-            "rasteriser",
-            f"faces name vertices {int(faces.min())} to {int(faces.max())} of {points.shape[1]}",
-            "number the vertices from 0",
+            "rasteriser", f"faces name vertices {low} to {high} of {points.shape[1]}", "number the vertices from 0"
         )
 
 
 def _check_finite(points: Tensor) -> None:
-    # A sum, in one quick pass, is spoilt only by a NaN, an infinity or an overflow: look closer only then.
-    # By numpy, because waking torch's threads costs more than the sum.
     with np.errstate(all="ignore"):
-        total = points.numpy().sum() if points.device.type == "cpu" else points.sum().item()
+        total = float(_array(points).sum())  # one quick pass, spoilt only by a NaN, an infinity or an overflow
     if math.isfinite(total) or (finite := points.isfinite().flatten(1).all(1)).all():
         return
     raise InputError(

@@ -24,7 +24,26 @@ STRICT = 1e-9  # samples; closer than this to an edge is on it, whichever way th
 LOOSE = 2e-6  # of the image's longer side: what float32 vertices may be off; used only where nothing covers strictly
 STRAY = 1e-3  # relative; how far in depth such a hit may leave its triangle (the plane of a sliver does so at once)
 TIE = 1e-12  # relative difference of inverse depth below which two triangles are equally near
+WIDE = 4  # samples; in wider boxes it pays to find the ends of every row first (slivers of noisy surfaces)
 DEGENERATE = 1e-8  # samples²: twice the projected area below which a triangle is a line
+
+
+@numba.njit(nogil=True, cache=True)
+def _line(a, b, c):
+    """The line a u + b v + c = 0 as u = k v + o; a level one crosses no row."""
+    if a == 0:
+        return 0.0, 0.0
+    return -b / a, -c / a
+
+
+@numba.njit(nogil=True, cache=True)
+def _clip(low, high, a, crossing):
+    """The part of low … high where a u + … ≥ 0, which is 0 at the crossing."""
+    if a > 0:
+        return max(low, crossing), high
+    if a < 0:
+        return low, min(high, crossing)
+    return low, high
 
 
 @numba.njit(nogil=True, cache=True)
@@ -78,14 +97,29 @@ def _cover(start, stop, points, faces, focal, centre_u, centre_v, height, width,
             if det < 0:  # seen from behind
                 det = -det
                 a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
+            scale = 1 / det
             s0, s1, s2 = abs(a0) + abs(b0), abs(a1) + abs(b1), abs(a2) + abs(b2)
+            wide = last_u - first_u >= WIDE
+            if wide:
+                k0, o0 = _line(a0, b0, c0 + loose * s0)
+                k1, o1 = _line(a1, b1, c1 + loose * s1)
+                k2, o2 = _line(a2, b2, c2 + loose * s2)
             for v in range(first_v, last_v + 1):
                 r0, r1, r2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
-                for u in range(first_u, last_u + 1):
+                left, right = first_u, last_u
+                if wide:
+                    low, high = float(first_u), float(last_u)
+                    low, high = _clip(low, high, a0, k0 * v + o0)
+                    low, high = _clip(low, high, a1, k1 * v + o1)
+                    low, high = _clip(low, high, a2, k2 * v + o2)
+                    if low > high:
+                        continue
+                    left, right = math.ceil(low), int(high)
+                for u in range(left, right + 1):
                     e0, e1, e2 = a0 * u + r0, a1 * u + r1, a2 * u + r2
                     if e0 < -loose * s0 or e1 < -loose * s1 or e2 < -loose * s2:
                         continue
-                    key = (e0 + e1 + e2) / det  # inverse depth
+                    key = (e0 + e1 + e2) * scale  # inverse depth
                     if not key > 0:
                         continue
                     if e0 < -STRICT * s0 or e1 < -STRICT * s1 or e2 < -STRICT * s2:
