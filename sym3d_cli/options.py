@@ -11,6 +11,7 @@ __all__ = [
     "Batch",
     "Crop",
     "Device",
+    "Ema",
     "Meshes",
     "Overwrite",
     "Pose",
@@ -51,6 +52,7 @@ Crop = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
+Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
 Meshes = Annotated[
     str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
 ]

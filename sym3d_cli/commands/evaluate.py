@@ -1,39 +1,74 @@
 """sym3d eval: how far a model is from the truth."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sym3d_cli.console import print_json, print_table
-from sym3d_cli.options import AsJson, names
+from sym3d_cli.options import AsJson, Batch, Device, Ema, Overwrite, Split, names
 
 EXAMPLES = (
     "sym3d eval --metric side,mad",
     "sym3d eval runs/small data/synfaces.h5 --baseline null-depth,average-depth",
     "sym3d eval faces.sym3d/prediction.h5 data/synfaces.h5 --json",
 )
+PRINTED = {"side": ("SIDE ×10⁻²", 100.0), "mad": ("MAD °", 1.0)}  # heading and factor of the paper's tables
 
 
 def main(
     context: typer.Context,
     target: Annotated[
-        str | None, typer.Argument(help="A checkpoint, run folder or prediction file; left out: the newest run.")
+        str | None,
+        typer.Argument(help="A run folder, checkpoint, shipped model or prediction file; left out: the newest run."),
     ] = None,
     data: Annotated[
         Path | None, typer.Argument(help="A sym3d.images file with true depth; left out: the recipe's own.")
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", help="Metrics, separated by commas.")] = "side,mad",
+    metric: Annotated[str, typer.Option("--metric", help="Metrics to print, separated by commas.")] = "side,mad",
     baseline: Annotated[
         str, typer.Option("--baseline", help="Baselines on the same images: null-depth, average-depth.")
     ] = "",
+    split: Split = "test",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The sym3d.scores file to write; its sheet goes beside it.")
+    ] = None,
+    ema: Ema = True,
+    batch: Batch = 32,
+    device: Device = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare predicted with true depth: mean and deviation over the test images."""
+    """Compare predicted with true depth: mean and deviation over the images, and per-image scores in a file."""
     from stages.evaluate import EvaluateRequest, run
 
-    result = run(EvaluateRequest(target, data, metrics=names(metric), baselines=names(baseline)), report=context.obj)
+    request = EvaluateRequest(
+        target,
+        data,
+        split=str(split),
+        metrics=names(metric),
+        baselines=names(baseline),
+        out=out,
+        batch=batch,
+        ema=ema,
+        device=device,
+        overwrite=overwrite,
+    )
+    result = run(request, report=context.obj)
     if as_json:
-        print_json(result)
-    else:
-        print_table(["metric"], [[result]])
+        print_json(asdict(result))
+        return
+    metrics = names(metric)
+    heads = [PRINTED.get(name, (name, 1.0))[0] for name in metrics]
+    rows = [
+        [who, *(_shown(name, scores[name]) for name in metrics), scores[metrics[0]].count]
+        for who, scores in result.summary.items()
+    ]
+    print_table(["", *heads, "images"], rows)
+    context.obj.note(f"per image: {result.scores} · worst and best: {result.sheet}")
+
+
+def _shown(metric: str, score) -> str:
+    factor = PRINTED.get(metric, (metric, 1.0))[1]
+    return f"{score.mean * factor:.3f} ± {score.std * factor:.3f}"

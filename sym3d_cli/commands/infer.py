@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Batch, Crop, Device, Meshes, Overwrite, Pose, Split, Texture, names
+from sym3d_cli.options import Batch, Crop, Device, Ema, Meshes, Overwrite, Pose, Split, Texture, names
 
 EXAMPLES = (
     "sym3d infer runs/cats photo.png --export obj",
@@ -29,7 +29,7 @@ def main(
     texture: Texture = "albedo",
     crop: Crop = "center",
     split: Split = "all",
-    ema: Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")] = True,
+    ema: Ema = True,
     batch: Batch = 16,
     device: Device = None,
     overwrite: Overwrite = False,

@@ -32,15 +32,16 @@ def main(
     report = context.obj
     loaded = load_recipe(recipe, settings or ())
     found = find_recipe(recipe)
-    if found != Path(recipe):
-        report.note(f"{recipe}: using the recipe that comes with sym3d ({found})")
-    if check:
-        print(loaded.text(), end="")
-        return
     name = name or loaded.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise UsageError("--name", f"{name} cannot name a folder under runs/", "use letters, digits and . _ -")
-    data = data or find_images(loaded, found)
+    if not check:
+        data = data or find_images(loaded, found)
+    if recipe.endswith(".toml") and found != Path(recipe):
+        report.note(f"{recipe} is not here: this is the recipe that comes with sym3d, {found}")
+    if check:
+        print(loaded.text(), end="")
+        return
 
     from stages.train import TrainRequest, run
 

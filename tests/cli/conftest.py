@@ -1,0 +1,35 @@
+"""How the tests call sym3d: in this process, with stdout and stderr apart, in an empty folder of their own."""
+
+import pytest
+from typer.testing import CliRunner
+
+from sym3d_cli.app import app
+
+
+@pytest.fixture
+def sym3d(tmp_path, monkeypatch):
+    """``sym3d("train", "cats")`` → result with exit_code, stdout, stderr; the working directory is ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="sym3d")
+
+    return call
+
+
+@pytest.fixture
+def refused(sym3d):
+    """Call a command that must fail, and return its one line on stderr."""
+
+    def call(code: int, *arguments: object) -> str:
+        result = sym3d(*arguments)
+        assert result.exit_code == code, (result.exit_code, result.stdout, result.stderr)
+        assert result.stdout == ""
+        line = result.stderr
+        assert line.startswith("sym3d: error: ")
+        assert line.count("\n") == 1
+        assert line.endswith("\n")
+        assert "; " in line, "an error says what to do"
+        return line
+
+    return call
