@@ -30,7 +30,7 @@ MOST_SHEET_ROWS = 12
 MESH_FIELDS = ("canonical_depth", "albedo", "canonical_image", "view")
 SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
 LISTS = (".txt", ".lst")
-HDF5 = b"\x89HDF\r\n\x1a\n"
+ARTIFACTS = (b"sym3d artifact", b"\x89HDF\r\n\x1a\n")  # how ours start, and any HDF5, which open_artifact judges
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _gather(
     entries, parents = [], []
     size = loaded.model.size
     for path in request.inputs:
-        if _is_hdf5(path):
+        if _is_artifact(path):
             images = stack.enter_context(open_artifact(path, "sym3d.images"))
             parents.append(images)
             entries += _data_set(images, request.split, size)
@@ -157,10 +157,10 @@ def _read_photograph(path: Path) -> bytes:
         raise UnusableError(f"unreadable file: {error.strerror}") from None
 
 
-def _is_hdf5(path: Path) -> bool:
+def _is_artifact(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(HDF5)) == HDF5
+            return file.read(16).startswith(ARTIFACTS)
     except OSError:
         return False  # whoever opens it in earnest says why
 
