@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 import pytest
@@ -188,15 +188,20 @@ def test_a_forked_child_can_render_after_its_parent_did():
 
 
 @pytest.mark.slow
-def test_64_grids_take_less_than_32_ms():
+def test_64_grids_take_less_than_32_ms_of_one_core():
     coarse = 0.95 + 0.05 * torch.rand(64, 1, 8, 8)
     depth = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic")[:, 0]
     points = apply_view(back_project(depth), torch.randn(64, 6) * torch.tensor([0.2, 0.4, 0.2, 0.02, 0.02, 0.0]))
-    times = []
-    for _ in range(20):
-        start = perf_counter()
-        raster.rasterise_depth(points)
-        times.append(perf_counter() - start)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = []
+        for _ in range(20):
+            start = thread_time()  # not the wall's: other processes may be busy
+            raster.rasterise_depth(points)
+            times.append(thread_time() - start)
+    finally:
+        torch.set_num_threads(before)
     assert min(times) < 0.032
 
 
