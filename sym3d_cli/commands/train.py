@@ -1,12 +1,13 @@
 """sym3d train: a recipe becomes a run folder with a checkpoint."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stages.errors import UsageError
+from stages.errors import InputError, UsageError
 from sym3d_cli.console import print_lines
 from sym3d_cli.options import Overwrite, Settings
 
@@ -30,13 +31,17 @@ def main(
     from stages.recipe import find_images, find_recipe, load_recipe
 
     report = context.obj
-    loaded = load_recipe(recipe, settings or ())
+    settings = list(settings or ())
+    if data is not None:
+        if not data.exists():
+            raise InputError(data, "no such file", "check --data")
+        settings.append(f"data.images={json.dumps(str(data))}")  # so that the run's own recipe says what it saw
+    loaded = load_recipe(recipe, settings)
     found = find_recipe(recipe)
     name = name or loaded.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise UsageError("--name", f"{name} cannot name a folder under runs/", "use letters, digits and . _ -")
-    if not check:
-        data = data or find_images(loaded, found)
+    images = None if check else find_images(loaded, found)
     if recipe.endswith(".toml") and found != Path(recipe):
         report.note(f"{recipe} is not here: this is the recipe that comes with sym3d, {found}")
     if check:
@@ -45,7 +50,7 @@ def main(
 
     from stages.train import TrainRequest, run
 
-    result = run(TrainRequest(loaded, Path("runs") / name, data, overwrite), report=report)
+    result = run(TrainRequest(loaded, Path("runs") / name, images, overwrite), report=report)
     figures = " · ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     report.note(f"{result.steps} steps in {result.seconds:.0f} s" + (f" · {figures}" if figures else ""))
     report.note(f"next: sym3d eval {result.run_dir}")

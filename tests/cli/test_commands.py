@@ -1,0 +1,169 @@
+"""The commands on small real work: what they print, what they leave behind."""
+
+import json
+import os
+
+import pytest
+
+from stages.recipe import load_recipe, parse_recipe, shipped_recipes
+
+SHORT = ["-s", "optim.steps=2", "-s", "optim.batch=4", "-s", "model.width=0.07", "-s", "run.validate_images=2"]
+
+
+def lines(result):
+    assert result.exit_code == 0, (result.exit_code, result.stdout, result.stderr)
+    return result.stdout.splitlines()
+
+
+# recipes
+
+
+def test_recipes_list(sym3d):
+    assert lines(sym3d("recipes", "list")) == lines(sym3d("recipes"))
+    listed = json.loads(sym3d("recipes", "list", "--json").stdout)
+    assert set(listed) == set(shipped_recipes())
+    assert all(listed.values()), "every recipe says in its first line what it is for"
+
+
+def test_recipes_show_is_the_file(sym3d):
+    shown = sym3d("recipes", "show", "cats")
+    assert shown.stdout == shipped_recipes()["cats"].read_text(encoding="utf-8")
+
+
+def test_recipes_copy(sym3d, refused, tmp_path):
+    assert lines(sym3d("recipes", "copy", "cats")) == ["cats.toml"]
+    assert load_recipe(tmp_path / "cats.toml") == load_recipe("cats")
+    (tmp_path / "cats.toml").write_text("mine")
+    assert "is already there" in refused(6, "recipes", "copy", "cats")
+    assert (tmp_path / "cats.toml").read_text() == "mine"
+    assert lines(sym3d("recipes", "copy", "cats", "cats.toml", "--overwrite")) == ["cats.toml"]
+    assert "no such folder" in refused(6, "recipes", "copy", "cats", "nowhere/cats.toml")
+    assert sorted(os.listdir(tmp_path)) == ["cats.toml"]
+
+
+def test_check_prints_the_resolved_recipe(sym3d):
+    shown = sym3d("train", "cats", "--check", "-s", "optim.lr=3e-4")
+    assert parse_recipe(shown.stdout) == load_recipe("cats", ["optim.lr=3e-4"])
+    assert shown.stderr == ""
+
+
+def test_a_shipped_recipe_by_its_path_says_so(sym3d):
+    shown = sym3d("train", "recipes/cats.toml", "--check")
+    assert shown.exit_code == 0
+    assert "recipes/cats.toml is not here: this is the recipe that comes with sym3d" in shown.stderr
+
+
+# doctor
+
+
+def test_doctor(sym3d, monkeypatch, tmp_path):
+    monkeypatch.setenv("SYM3D_VGG16", str(tmp_path / "mine.safetensors"))
+    shown = json.loads(sym3d("doctor", "--json").stdout)
+    for fact in ("python", "torch", "device", "threads", "rasteriser", "tensorboard", "pytorch3d", "shipped recipes"):
+        assert shown["facts"][fact]
+    assert "mine.safetensors" in shown["facts"]["VGG16 weights"]
+    assert any("perceptual loss" in line for line in shown["advice"])
+    assert lines(sym3d("doctor"))[0] == "what\there"
+    (tmp_path / "mine.safetensors").touch()
+    shown = json.loads(sym3d("doctor", "--json").stdout)
+    assert shown["facts"]["VGG16 weights"] == str(tmp_path / "mine.safetensors")
+
+
+# The pipeline, two steps of it
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with faces.h5 (20 synthetic faces) and runs/tiny (two steps)."""
+    from stages.synth import SynthRequest, run
+
+    folder = tmp_path_factory.mktemp("pipeline")
+    run(SynthRequest(folder / "faces.h5", count=20))
+    return folder
+
+
+@pytest.fixture
+def here(place, sym3d, monkeypatch):
+    """``sym3d`` in that folder, with the run trained."""
+    monkeypatch.chdir(place)
+    if not (place / "runs" / "tiny").exists():
+        assert lines(sym3d("train", "tiny", "--data", "faces.h5", *SHORT)) == ["runs/tiny/checkpoint.h5"]
+    return sym3d
+
+
+def test_synth(sym3d, tmp_path):
+    assert lines(sym3d("synth", "out.h5", "-n", 2, "--seed", 3)) == ["out.h5"]
+    stale = sym3d("synth", "out.h5", "-n", 2, "--seed", 4)
+    assert stale.exit_code == 4
+    assert stale.stderr.endswith("add --overwrite or choose another output\n")
+    assert lines(sym3d("synth", "out.h5", "-n", 2, "--seed", 4, "--overwrite")) == ["out.h5"]
+
+
+def test_prep(sym3d, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for index in range(3):
+        Image.new("RGB", (80 + index, 70), (index * 90, 10, 10)).save(tmp_path / "photos" / f"{index}.png")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    printed = dict(line.split("\t") for line in lines(sym3d("prep", "photos", "out.h5", "--crop", "0.8")))
+    assert printed["file"] == "out.h5"
+    assert printed["images"] == "3"
+    assert sum(int(printed[split]) for split in ("train", "val", "test")) == 3
+    assert sum(int(number) for key, number in printed.items() if key.startswith("skipped: ")) == 1
+    again = sym3d("prep", "photos", "out.h5", "--crop", "0.8")
+    assert "already complete" in again.stderr
+
+
+def test_train_remembers_its_data_and_is_not_done_twice(here, place):
+    shown = json.loads(here("info", "runs/tiny", "--json").stdout)
+    assert parse_recipe(shown["provenance"]["recipe"]).data.images == "faces.h5"
+    before = (place / "runs" / "tiny" / "checkpoint.h5").read_bytes()
+    assert here("train", "tiny", "--data", "faces.h5", *SHORT).exit_code == 0
+    assert (place / "runs" / "tiny" / "checkpoint.h5").read_bytes() == before
+
+
+def test_train_of_another_recipe_is_stale(here, refused):
+    line = refused(4, "train", "tiny", "--data", "faces.h5", *SHORT, "-s", "optim.lr=2e-4")
+    assert "--overwrite" in line or "--name" in line
+
+
+def test_eval_of_the_newest_run(here):
+    result = here("eval", "--metric", "side,mad", "--baseline", "null-depth,average-depth")
+    head, *rows = lines(result)
+    assert head.split("\t") == ["", "SIDE ×10⁻²", "MAD °", "images"]
+    assert [row.split("\t")[0] for row in rows] == ["model", "null-depth", "average-depth"]
+    assert "runs/tiny" in result.stderr
+
+
+def test_eval_json(here):
+    shown = json.loads(here("eval", "runs/tiny", "faces.h5", "--metric", "mad", "--json", "--split", "val").stdout)
+    assert list(shown["summary"]) == ["model"]
+    assert list(shown["summary"]["model"]) == ["mad"]
+    assert 0 < shown["summary"]["model"]["mad"]["mean"] < 180
+
+
+def test_infer_and_export(here, place):
+    printed = lines(here("infer", "runs/tiny", "faces.h5", "--split", "test", "--export", "obj,glb", "-o", "found"))
+    assert printed[0] == "found/prediction.h5"
+    assert all((place / path).is_file() for path in printed)
+    assert {".obj", ".glb", ".png"} <= {os.path.splitext(path)[1] for path in printed}
+    printed = lines(
+        here("export", "found/prediction.h5", "-o", "meshes", "--format", "ply", "--row", 0, "--pose", "input")
+    )
+    assert [os.path.splitext(path)[1] for path in printed] == [".ply"]
+
+
+def test_info(here):
+    printed = lines(here("info", "faces.h5", "--verify"))
+    assert printed[0] == "file\tfaces.h5"
+    assert printed[1].startswith("schema\tsym3d.images version 1")
+    assert any(line.endswith("(verified)") for line in printed)
+    assert any(line.startswith("image\t20×64×64×3\tuint8") for line in printed)
+    assert "made from" in printed
+
+
+def test_the_wrong_kind_of_artifact_is_named(here, refused):
+    assert "sym3d.checkpoint" in refused(3, "train", "tiny", "--data", "runs/tiny/checkpoint.h5", *SHORT, "--name", "b")
+    assert "sym3d.images" in refused(3, "infer", "faces.h5", "faces.h5")
+    assert "sym3d.images" in refused(3, "export", "faces.h5", "-o", "out")
