@@ -3,12 +3,14 @@
 Pictures come from strangers: nothing in here trusts a header, and nothing a decoder raises gets past ``decode``.
 """
 
+import logging
 import threading
+import warnings
 from contextlib import nullcontext
 from io import BytesIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 __all__ = ["LARGEST_PICTURE", "SMALLEST_SIDE", "UnusableError", "decode"]
 
@@ -27,6 +29,11 @@ UPRIGHT = {  # EXIF orientation → what undoes it
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = frozenset(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+
+# Pillow's remarks about strange files would land in the middle of a progress bar; what matters becomes a reason. A
+# context manager would not do: filters are shared by all threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.ERROR)
 
 _large = threading.Lock()
 _lab = threading.local()
@@ -59,6 +66,8 @@ def decode(content: bytes, shrink_to: int | None = None) -> tuple[np.ndarray, tu
         image = Image.open(BytesIO(content))
         if image.format == "EPS":  # Pillow would start Ghostscript on it
             raise UnusableError("unsafe kind of image: EPS is a program; convert it to PNG")
+        if isinstance(image, ImageFile.StubImageFile):  # HDF5 and others that Pillow names but cannot read
+            raise UnusableError("not an image")
         _check_size(*image.size)
         with _large if image.width * image.height > LARGE_PICTURE else nullcontext():
             return _upright_rgb(image, shrink_to)
@@ -89,8 +98,9 @@ def _upright_rgb(image: Image.Image, shrink_to: int | None) -> tuple[np.ndarray,
         stored = image.size
         image.draft(None, (shrink_to, shrink_to))
     image.load()
-    _check_size(*image.size)  # some formats only know their size now
-    stored = stored or image.size
+    if stored is None:
+        stored = image.size
+        _check_size(*stored)  # some formats only know it now
     turn = _orientation(image)
     if turn is not None:
         image = image.transpose(turn)

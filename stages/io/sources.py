@@ -93,7 +93,7 @@ def _filled(source: Source, complaint: str) -> Source:
 
 
 def _hidden(parts: Collection[str]) -> bool:
-    return any(part.startswith(".") or part.lower() in JUNK for part in parts)
+    return any((part.startswith(".") and part not in (".", "..")) or part.lower() in JUNK for part in parts)
 
 
 def _real(path: Path) -> str:

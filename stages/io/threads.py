@@ -2,7 +2,6 @@
 
 import os
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,9 +45,7 @@ def worker_threads(number: int | None = None) -> Iterator[Threads]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = Threads(ThreadPoolExecutor(number or cores), number or cores or 1, threading.Event())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks about strange files; what matters becomes a reason
-            yield threads
+        yield threads
     finally:  # after Ctrl-C each thread leaves after the file that it is at
         threads.stop.set()
         threads.pool.shutdown(cancel_futures=True)
