@@ -49,8 +49,8 @@ RINGS = {
     "lip": (1.36, 0.90, 1.17, 0.84, 1.02),
     "chin": (1.62, 0.80, 1.10, 0.80, 1.14),
     "under": (1.73, 0.66, 0.86, 0.78, 1.04),
-    "throat": (1.80, 0.58, 0.46, 0.76, 0.70),
-    "neck": (2.25, 0.60, 0.40, 0.78, 0.40),
+    "throat": (1.80, 0.66, 0.52, 0.78, 0.70),
+    "neck": (2.25, 0.68, 0.46, 0.80, 0.40),
     "collar": (2.75, 0.86, 0.55, 0.90, 0.10),
     "base": (2.85, 0.00, 0.00, 0.00, 0.00),
 }
@@ -104,7 +104,7 @@ class Chart:
         first, last = (RING[name] for name in rings)
         r0, r1 = int((t < first).sum()), int((t <= last).sum())
         rows, columns = slice(r0, r1), slice(0, int((phi <= math.radians(degrees)).sum()))
-        part = (a[:, rows, columns] for a in (self.x, self.y, self.z))
+        part = (a[:, rows, columns].contiguous() for a in (self.x, self.y, self.z))
         return rows, columns, Chart(*part, self.t[rows], self.phi[:, columns])
 
 
@@ -122,15 +122,15 @@ def ramp(u: Tensor) -> Tensor:
 def draw_shape(draw: Draws) -> Traits:
     """Everything that varies in a head's geometry. Lengths in half face widths."""
     return {
-        "scale": draw.bell(0.0615, 0.004),  # metres per unit
+        "scale": draw.bell(0.0625, 0.005),  # metres per unit
         "width": draw.bell(1.0, 0.07),
         "cranium": draw.bell(1.0, 0.05),
         "jaw": draw.bell(1.0, 0.13),
         "chin_length": draw.bell(0.0, 0.16),
         "chin": draw.bell(0.10, 0.10),
-        "flat": draw.bell(0.03, 0.13),
-        "depth": draw.bell(1.27, 0.13),
-        "back": draw.bell(1.15, 0.12),
+        "flat": draw.bell(0.0, 0.14),
+        "depth": draw.bell(1.36, 0.20),
+        "back": draw.bell(1.10, 0.12),
         "forehead": draw.bell(0.0, 0.10),
         "fat": draw.bell(0.0, 1.0),
         "brow_ridge": draw.uniform(0.02, 0.13),
@@ -142,7 +142,7 @@ def draw_shape(draw: Draws) -> Traits:
         "eye_socket": draw.uniform(0.10, 0.22),
         "brow_y": draw.bell(-0.25, 0.06),
         "nose_length": draw.bell(0.62, 0.08),
-        "nose_height": draw.bell(0.40, 0.10),
+        "nose_height": draw.bell(0.35, 0.10),
         "nose_bridge": draw.uniform(0.30, 0.62),
         "nose_width": draw.bell(0.23, 0.06),
         "nose_hump": draw.bell(0.0, 0.06),
@@ -155,7 +155,7 @@ def draw_shape(draw: Draws) -> Traits:
         "lips_out": draw.uniform(0.03, 0.10),
         "smile": draw.bell(0.25, 0.75),
         "mouth_open": (draw.uniform(-0.12, 0.12)).clamp(min=0),
-        "ear": draw.uniform(0.10, 0.26),
+        "ear": draw.uniform(0.08, 0.22),
     }
 
 
@@ -236,7 +236,7 @@ def _relief(c: Chart, p: Traits) -> Tensor:
     length, height = p["nose_length"], p["nose_height"]
     along = (y - p["eye_y"] + 0.16) / (length + 0.16)
     rise = p["nose_bridge"] * 0.6 + (1 - p["nose_bridge"] * 0.6) * along.clamp(0, 1.2)
-    ridge = height * rise * ramp(along / 0.28 + 0.35) * (1 - ramp((y - p["eye_y"] - length - 0.01) / 0.13))
+    ridge = height * rise * ramp(along / 0.28 + 0.35) * (1 - ramp((y - p["eye_y"] - length - 0.01) / 0.15))
     ridge += p["nose_hump"] * bump((along - 0.45) / 0.25)
     out += ridge * bump(x / (p["nose_width"] * (0.55 + 0.35 * along.clamp(0, 1))))
     tip = y - p["eye_y"] - length + 0.06

@@ -25,7 +25,7 @@ def draw_light(draw: Draws) -> Tensor:
     """(B, 5): ambient, diffuse, and the unit direction (l_x, l_y, 1)/‖·‖ in the object's frame."""
     ambient, diffuse = draw.uniform(0.20, 0.55), draw.uniform(0.40, 0.75)
     total = (ambient + diffuse).clamp(min=1e-6)
-    keep = draw.uniform(0.75, 1.05) / total  # how bright the brightest skin is
+    keep = draw.uniform(0.85, 1.10) / total  # how bright the brightest skin is
     # l points away from the lamp, as normals here point away from the viewer: lamps hang above more often than not.
     direction = torch.stack([draw.bell(0, 1.0), draw.bell(0.25, 0.75), torch.ones_like(ambient)], 1)
     return torch.cat([torch.stack([ambient * keep, diffuse * keep], 1), F.normalize(direction, dim=1)], 1)

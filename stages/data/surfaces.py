@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.core import raster
-from stages.core.camera import FOV, apply_view, intrinsics
+from stages.core.camera import FOV, apply_view, project
 
 __all__ = ["Rendering", "Surface", "grid_normals", "render", "shade_texture"]
 
@@ -39,17 +39,21 @@ class Rendering:
 
 
 @lru_cache(maxsize=8)
-def _sample_rays(size: int, device: torch.device) -> Tensor:
-    """(SAMPLES² size², 2) x and y at depth 1 of the rays through the samples of an image."""
-    at = (torch.arange(SAMPLES * size, dtype=torch.float64) + 0.5) / SAMPLES - 0.5
-    slope = (at - (size - 1) / 2) / intrinsics(size, size, FOV)[0, 0]
-    y, x = torch.meshgrid(slope, slope, indexing="ij")
-    return torch.stack([x, y], -1).view(-1, 2).to(device, torch.float32)
+def _sample_positions(size: int, device: torch.device) -> Tensor:
+    """(SAMPLES² size², 2) pixel coordinates (u, v) of the samples of an image."""
+    at = (torch.arange(SAMPLES * size, device=device) + 0.5) / SAMPLES - 0.5
+    v, u = torch.meshgrid(at, at, indexing="ij")
+    return torch.stack([u, v], -1).view(-1, 2)
 
 
 @lru_cache(maxsize=8)
-def _flat_faces(rows: int, columns: int, device: torch.device) -> Tensor:
-    return raster.grid_faces(rows, columns).to(device)
+def _triangles(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of every triangle of a grid: its three vertices (3, F), the column and row of its cell, and 1.0 if it is the cell's second."""
+    faces = raster.grid_faces(rows, columns).to(device)
+    number = torch.arange(len(faces), device=device)
+    cell = number // 2
+    column, row, second = cell % (columns - 1), cell // (columns - 1), number % 2
+    return faces.T.to(torch.int32).contiguous(), column.float(), row.float(), second.float()
 
 
 def grid_normals(points: Tensor) -> Tensor:
@@ -76,30 +80,25 @@ def shade_texture(surface: Surface, light: Tensor) -> Tensor:
 
 
 def _surface_coordinates(
-    points: Tensor, faces: Tensor, columns: int, rays: Tensor, image: Tensor, face: Tensor
-) -> Tensor:
-    """(M, 2) fractional (column, row) of the grid where each of M rays meets its triangle, perspective-correct.
+    pixels: Tensor, rows: int, columns: int, at: Tensor, image: Tensor, face: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Fractional column and row (M,) of the grid that each of M samples sees.
 
-    points: (B, V, 3); rays: (M, 2), x and y at depth 1; image, face: (M,) which triangle of which image.
-    For a ray r through a triangle (v₀, v₁, v₂) seen from the origin the barycentric weights are proportional to
-    r·(v₁×v₂), r·(v₂×v₀) and r·(v₀×v₁).
+    pixels: (B, V, 2) where the vertices appear; at: (M, 2) where the samples lie; image, face: (M,) which triangle of which
+    image covers each. Only the texture follows from this, so perspective within a triangle, a few pixels wide, is neglected.
     """
-    flat = points.reshape(-1, 3).unbind(-1)
-    offset = image * points.shape[1]
-    corners = [[axis.index_select(0, offset + faces[:, i].index_select(0, face)) for axis in flat] for i in range(3)]
-    rx, ry = rays.unbind(-1)
-    weight = []
-    for (ax, ay, az), (bx, by, bz) in ((corners[i], corners[j]) for i, j in ((1, 2), (2, 0), (0, 1))):
-        weight.append(rx * (ay * bz - az * by) + ry * (az * bx - ax * bz) + (ax * by - ay * bx))
-    total = weight[0] + weight[1] + weight[2]
-    first, second, third = (part / total for part in weight)
-    # Two triangles a cell: {(v,u), (v+1,u), (v,u+1)} and {(v,u+1), (v+1,u), (v+1,u+1)}.
-    cell = face // 2
-    row = cell // (columns - 1)
-    upper = face % 2 == 1
-    across = torch.where(upper, 1 - second, third)
-    down = torch.where(upper, 1 - first, second)
-    return torch.stack([cell - row * (columns - 1) + across, row + down], -1)
+    corners, column, row, upper = _triangles(rows, columns, pixels.device)
+    first, *others = (corner.index_select(0, face) + image * (rows * columns) for corner in corners)
+    u, v = pixels.reshape(-1, 2).T.contiguous()
+    u0, v0 = u.index_select(0, first), v.index_select(0, first)
+    (u1, v1), (u2, v2) = ((u.index_select(0, i) - u0, v.index_select(0, i) - v0) for i in others)
+    du, dv = at[:, 0] - u0, at[:, 1] - v0
+    area = 1 / (u1 * v2 - v1 * u2)
+    second, third = (du * v2 - dv * u2) * area, (u1 * dv - v1 * du) * area
+    # {(v,u), (v+1,u), (v,u+1)}: (u + third, v + second); {(v,u+1), (v+1,u), (v+1,u+1)}: (u + 1 - second, v + second + third)
+    upper = upper.index_select(0, face)
+    across = column.index_select(0, face) + third + upper * (1 - second - third)
+    return across, row.index_select(0, face) + second + upper * third
 
 
 def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) -> Rendering:
@@ -110,23 +109,25 @@ def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) ->
     """
     batch, rows, columns, _ = surface.points.shape
     size, device = background.shape[-1], surface.points.device
-    faces = _flat_faces(rows, columns, device)
+    faces = raster.grid_faces(rows, columns)
     moved = apply_view(surface.points.reshape(batch, -1, 3), view)
 
     cover = raster.cover(moved, faces, size, size, FOV)
     depth, mask = raster.plane_depth(moved, faces, cover, size, size, FOV)
 
     fine = raster.cover(moved, faces, size, size, FOV, samples=SAMPLES)
-    flat = (fine.view(-1) >= 0).nonzero()[:, 0]
+    hit = fine >= 0
+    seen = hit.view(-1).nonzero()[:, 0]
     per_image = (SAMPLES * size) ** 2
-    where = flat // per_image
-    rays = _sample_rays(size, device).index_select(0, flat - where * per_image)
-    uv = _surface_coordinates(moved, faces, columns, rays, where, fine.view(-1).index_select(0, flat).long())
+    image = seen // per_image
+    at = _sample_positions(size, device).index_select(0, seen - image * per_image)
+    face = fine.view(-1).index_select(0, seen)
+    across, down = _surface_coordinates(project(moved, size, size), rows, columns, at, image.int(), face)
 
     # One grid_sample per batch: park the samples of each image on a dense grid.
     grid = torch.zeros(batch * per_image, 2, device=device)
-    grid[flat] = uv * (2 / torch.tensor([columns - 1, rows - 1], device=device)) - 1
-    colour = F.grid_sample(shade_texture(surface, light), grid.view(batch, *fine.shape[1:], 2), align_corners=True)
-    hit = (fine >= 0)[:, None].float()
-    image = F.avg_pool2d(colour * hit, SAMPLES) + (1 - F.avg_pool2d(hit, SAMPLES)) * background
-    return Rendering(image.clamp(0, 1), depth, mask, moved.reshape(surface.points.shape))
+    grid[seen] = torch.stack([across * (2 / (columns - 1)) - 1, down * (2 / (rows - 1)) - 1], -1)
+    colour = F.grid_sample(shade_texture(surface, light), grid.view(*fine.shape, 2), align_corners=True)
+    hit = hit[:, None].float()
+    picture = F.avg_pool2d(colour * hit, SAMPLES) + (1 - F.avg_pool2d(hit, SAMPLES)) * background
+    return Rendering(picture.clamp(0, 1), depth, mask, moved.reshape(surface.points.shape))
