@@ -28,7 +28,7 @@ __all__ = ["SIZES", "SPLITS", "PrepRequest", "PrepResult", "run", "split_of"]
 SIZES = (64, 128, 256)
 SPLITS = ("train", "val", "test")  # by their code in the artifact
 TRAIN, VAL = 0.8, 0.1  # the rest is test
-CHUNK = 64  # pictures: one job of one thread, one write
+CHUNK = 64  # pictures of 64 pixels, fewer of larger ones: one job of one thread, one write
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,11 @@ def _fill(
 
     pending = np.zeros(len(source.items), bool)
     pending[writer.pending()] = True
-    jobs = [rows for rows in chunks(range(len(pending)), CHUNK) if pending[rows.start : rows.stop].any()]
+    jobs = [
+        rows
+        for rows in chunks(range(len(pending)), max(1, CHUNK * 64**2 // square.size**2))
+        if pending[rows.start : rows.stop].any()
+    ]
     done = int((~pending).sum())
     with report.task("preparing", total=len(pending), done=done) as task:
         for made, dropped in threads.in_order(make_chunk, jobs):

@@ -13,6 +13,7 @@ from PIL import Image
 from stages.errors import UsageError
 
 from .images import UnusableError
+from .threads import chunks
 
 __all__ = ["Box", "Crop", "crop_box", "cut", "parse_crop", "resize_squares"]
 
@@ -37,6 +38,7 @@ SEARCH_SIDE = (160, 640)  # pixels: the longer side that a picture is searched a
 SEARCH_MARGIN = 0.25  # of the shorter side, replicated around the picture: cascades miss what touches the border
 SEARCH_SMALLEST = 24  # pixels at the searched size
 SEARCH_VOTES = 3
+BATCH_PIXELS = 2**22  # resized together: enough to be fast, 50 MB as floats
 
 _cascades = threading.local()
 
@@ -102,13 +104,14 @@ def resize_squares(parts: Sequence[np.ndarray], size: int) -> np.ndarray:
     rows_of: dict[tuple[int, ...], list[int]] = {}
     for row, part in enumerate(parts):
         rows_of.setdefault(part.shape, []).append(row)
-    for shape, rows in rows_of.items():
-        stack = np.stack([parts[row] for row in rows])
-        if shape[:2] != (size, size):
-            images = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous().float()
-            images = resize(images, (size, size), interpolation="bilinear", align_corners=False, antialias=True)
-            stack = images.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        result[rows] = stack
+    for (height, width, _), rows in rows_of.items():
+        for batch in chunks(rows, max(1, BATCH_PIXELS // (height * width))):
+            stack = np.stack([parts[row] for row in batch])
+            if (height, width) != (size, size):
+                images = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous().float()
+                images = resize(images, (size, size), interpolation="bilinear", align_corners=False, antialias=True)
+                stack = images.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).numpy()
+            result[batch] = stack
     return result
 
 
