@@ -117,10 +117,10 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
                 for key, value in state.log[-1].items():
                     board.add_scalar(key, value, state.step)
             if due["save"]:
-                save(checkpoint, state, provenance)
+                save(checkpoint, state, provenance, total)
             task.advance(1, _status(state.log))
         if state.step < total:
-            save(checkpoint, state, provenance)
+            save(checkpoint, state, provenance, total)
             report.note(f"{checkpoint}: saved at step {state.step} of {total}; the same command goes on from there")
             raise KeyboardInterrupt
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
@@ -206,25 +206,24 @@ def _step(
         flips = batch_flips(seed, state.step, optim.batch).to(batch.device)
         batch = torch.where(flips[:, None, None, None], batch.flip(-1), batch)
     early = state.step // steps_per_epoch < loss.flip_start_epochs
-    parts, *_ = objective(
-        state.model,
-        batch.contiguous(memory_format=torch.channels_last),
-        flip=loss.flip_start if early else loss.flip,
-        perceptual=loss.perceptual,
-        smooth=loss.smoothness,
-        features=features,
-    )
+    try:
+        parts, *_ = objective(
+            state.model,
+            batch.contiguous(memory_format=torch.channels_last),
+            flip=loss.flip_start if early else loss.flip,
+            perceptual=loss.perceptual,
+            smooth=loss.smoothness,
+            features=features,
+        )
+    except InputError as error:  # the rasteriser refuses a surface that is not finite
+        raise _diverged(state.step, "the depth", rows, keep) from error
     state.optimizer.zero_grad()
     parts["total"].backward()
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
     values = {key: value.item() for key, value in (parts | {"gradient_norm": norm}).items()}
     broken = [key for key, value in values.items() if not math.isfinite(value)]
     if broken:
-        raise DivergedError(
-            f"step {state.step + 1}",
-            f"{' and '.join(broken)} not finite on training images {rows.tolist()}",
-            f"{keep} keeps the last good step; lower optim.lr or set optim.clip=1.0",
-        )
+        raise _diverged(state.step, " and ".join(broken), rows, keep)
     state.optimizer.step()
     state.step += 1
     if state.average is not None:
@@ -233,6 +232,15 @@ def _step(
         for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
             mean.data.lerp_(now.data, 1 - decay)
     return values
+
+
+def _diverged(step: int, what: str, rows: Tensor, keep: Path) -> DivergedError:
+    kept = f"{keep} keeps the last good step" if keep.exists() else "nothing was saved yet"
+    return DivergedError(
+        f"step {step + 1}",
+        f"{what} not finite on training images {rows.tolist()}",
+        f"{kept}; lower optim.lr or set optim.clip=1.0",
+    )
 
 
 def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) -> dict[str, float]:
