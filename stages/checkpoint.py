@@ -31,8 +31,8 @@ class TrainingState:
         return self.average or self.model
 
 
-def save(path: Path, state: TrainingState, provenance: dict) -> None:
-    """Publish the state. Raises OutputError, with the previous checkpoint intact, when it cannot be written."""
+def save(path: Path, state: TrainingState, provenance: dict, steps: int) -> None:
+    """Publish the state of a run of ``steps`` steps. Raises OutputError; the previous checkpoint stays intact then."""
     arrays = {f"model/{name}": value for name, value in _numpy(state.model.state_dict())}
     if state.average is not None:
         arrays |= {f"ema/{name}": value for name, value in _numpy(state.average.state_dict())}
@@ -40,7 +40,7 @@ def save(path: Path, state: TrainingState, provenance: dict) -> None:
         arrays |= {f"optim/{name}.{key}": value for key, value in _numpy(state.optimizer.state.get(parameter, {}))}
     columns = dict.fromkeys(key for row in state.log for key in row)
     arrays |= {f"log/{key}": np.array([row.get(key, np.nan) for row in state.log], np.float64) for key in columns}
-    attrs = {"step": state.step, "seconds": state.seconds, "size": state.model.size}
+    attrs = {"step": state.step, "steps": steps, "seconds": state.seconds, "size": state.model.size}
     write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance, attrs=attrs)
 
 
@@ -55,18 +55,23 @@ def restore(path: Path, state: TrainingState) -> None:
             state.average.load_state_dict(load_weights(artifact, state.average, "ema"))
         state.step = int(artifact.attrs["step"])
         state.seconds = float(artifact.attrs.get("seconds", 0.0))
-        for name, parameter in state.model.named_parameters() if state.step else ():
-            _restore_moments(artifact, name, parameter, state.optimizer)
+        if state.step and not any(name.startswith("optim/") for name in artifact.names):
+            raise InputError(path, "holds weights but no optimizer state", "train under another --name")
+        for name, parameter in state.model.named_parameters():
+            # Adam has no state of what never had a gradient: the perceptual confidence of a run without that loss.
+            if f"optim/{name}.step" in artifact:
+                _restore_moments(artifact, name, parameter, state.optimizer)
         columns = {name.removeprefix("log/"): artifact[name][:] for name in artifact.names if name.startswith("log/")}
     rows = zip(*columns.values(), strict=True)
     state.log = [{k: float(v) for k, v in zip(columns, row, strict=True) if not np.isnan(v)} for row in rows]
 
 
 def _restore_moments(artifact: Artifact, name: str, parameter: torch.nn.Parameter, optimizer: torch.optim.Adam) -> None:
-    moments = {key: f"optim/{name}.{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
-    if any(place not in artifact for place in moments.values()):
-        raise InputError(artifact.path, "holds weights but no optimizer state", "train under another --name")
-    values = {key: torch.from_numpy(np.asarray(artifact[place][...])) for key, place in moments.items()}
+    names = {key: f"optim/{name}.{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
+    missing = [place for place in names.values() if place not in artifact]
+    if missing:
+        raise InputError(artifact.path, f"has no {missing[0]}", "use another checkpoint, or --overwrite")
+    values = {key: torch.from_numpy(np.asarray(artifact[place][...])) for key, place in names.items()}
     # empty_like keeps the parameter's memory layout, which the fused kernel relies on.
     kept = {key: torch.empty_like(parameter.data).copy_(values[key]) for key in ("exp_avg", "exp_avg_sq")}
     optimizer.state[parameter] = {"step": values["step"].to(parameter.device), **kept}
