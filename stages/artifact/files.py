@@ -33,7 +33,7 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = error.strerror or str(error)
         raise OutputError(path, f"cannot be written ({reason})", "free some space or choose another output") from error
 
 

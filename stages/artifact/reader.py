@@ -56,7 +56,7 @@ class Artifact:
         rows = [len(data) for name, data in self._datasets.items() if (field := schema.field(name)) and field.by_row]
         self.count: int = rows[0] if rows else 0
         self.names: tuple[str, ...] = tuple(self._datasets)
-        self._sums = {name: str(dataset.attrs["sha256"]) for name, dataset in self._datasets.items()}
+        self._sums = {name: _stated_sum(name, dataset) for name, dataset in self._datasets.items()}
         if self._manifest_digest() != self.digest:
             raise ValueError("its parts do not fit its digest")
 
@@ -92,6 +92,13 @@ class Artifact:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _stated_sum(name: str, dataset: h5py.Dataset) -> str:
+    stated = dataset.attrs.get("sha256")
+    if not isinstance(stated, str):
+        raise ValueError(f"'{name}' has no SHA-256")
+    return stated
 
 
 def open_artifact(path: str | os.PathLike, schema: str | None = None) -> Artifact:

@@ -6,6 +6,7 @@ mark that the row is done. So no moment exists at which a kill could damage the 
 error. ``finish`` copies the rows into the compact, compressed, digested form and publishes that in one step.
 """
 
+import errno
 import os
 import shutil
 import zlib
@@ -57,8 +58,8 @@ class RowWriter:
         self.provenance, self.attrs = provenance, plain(attrs)
         self.fields = tuple(sorted(fields))
         self.complete = False
-        self._tables: dict[str, Source] = {}
         self._plan = column_plan(self.schema, count, dims, self.fields)
+        self._finishing = self.path.with_name(self.path.name + ".finishing.partial")
         self._state = np.zeros(count, np.uint8)
         self._columns: dict[str, Column] = {}
         self._fd = lock_partial(self.path)
@@ -70,6 +71,7 @@ class RowWriter:
             raise
 
     def _open(self, overwrite: bool) -> None:
+        self._finishing.unlink(missing_ok=True)  # of an earlier run that was killed
         stale = None
         if not overwrite and self.path.exists():
             stale = self._compare_output()
@@ -81,11 +83,12 @@ class RowWriter:
         found = None if overwrite else open_scratch(self._fd)
         if found is not None and found.columns["partial/state"].read(self._fd).any():
             change = difference(self._identity(), found.identity)
-            if change is None:
+            if change is not None:
+                stale = (partial_path(self.path), change)
+            elif found.fits(self._plan):
                 self._columns = found.columns
                 self._state = self._sound_rows()
                 return
-            stale = (partial_path(self.path), change)
         if stale is not None:
             where, change = stale
             raise StaleError(where, f"was made differently: {change}", "add --overwrite or choose another output")
@@ -97,8 +100,12 @@ class RowWriter:
         with output_errors(self.path):
             free = shutil.disk_usage(self.path.parent).free
             if needed > free:
-                raise OSError(0, f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
-            self._columns = create_scratch(self._fd, self._plan, self._identity())
+                raise OSError(errno.ENOSPC, f"it needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free")
+            try:
+                self._columns = create_scratch(self._fd, self._plan, self._identity())
+            except BaseException:
+                os.ftruncate(self._fd, 0)
+                raise
 
     def _identity(self) -> dict[str, Any]:
         """What must agree for old rows to be worth keeping."""
@@ -108,7 +115,7 @@ class RowWriter:
             "state": "partial",
             "provenance": self.provenance,
             "attrs": self.attrs,
-            "layout": {name: [str(column.dtype), list(column.shape)] for name, column in self._plan.items()},
+            "shapes": {name: list(self._plan[name].shape) for name in self.fields},
         }
 
     def _compare_output(self) -> tuple[Path, str] | None:
@@ -117,17 +124,12 @@ class RowWriter:
             with open_artifact(self.path, self.schema.name) as artifact:
                 artifact.verify()
                 rows = artifact.count + (len(artifact["skipped/name"]) if "skipped/name" in artifact else 0)
-                layout = {}
-                for name in self._plan:
-                    if name in self.fields and name in artifact:
-                        data, planned = artifact[name], self._plan[name]
-                        dtype = planned.dtype if planned.dtype.kind == "S" else data.dtype
-                        layout[name] = [str(dtype), [rows, *data.shape[1:]]]
-                there = {"provenance": artifact.provenance, "attrs": artifact.attrs, "layout": layout}
+                fields = [name for name in artifact.names if (field := self.schema.field(name)) and field.by_row]
+                shapes = {name: [rows, *artifact[name].shape[1:]] for name in fields}
+                there = {"provenance": artifact.provenance, "attrs": artifact.attrs, "shapes": shapes}
         except InputError as error:
             return self.path, error.what
         wanted = self._identity()
-        wanted["layout"] = {name: value for name, value in wanted["layout"].items() if name in self.fields}
         change = difference(wanted, {**wanted, **there})
         return None if change is None else (self.path, change)
 
@@ -168,31 +170,26 @@ class RowWriter:
         partial_path(self.path).unlink()
         self.close()
 
-    def put(self, name: str, value: np.ndarray | list[str]) -> None:
-        """Add a whole table that has no row for each row; kept in memory until ``finish``."""
-        self._tables[name] = Source.of(value)
-
     def finish(self) -> None:
         """Publish the artifact. Raises OutputError when it cannot be written; the rows then stay for another try."""
         if self.complete:
             return
         if len(self.pending()):
             raise ValueError(f"{len(self.pending())} rows are still pending")
-        sources = {name: self._source(name) for name in self.fields} | self._tables
+        sources = {name: self._source(name) for name in self.fields}
         if "skipped/name" in self.schema.fields:
             skipped = self.skipped()
             sources |= {
                 "skipped/name": Source.of([name for name, _ in skipped]),
                 "skipped/reason": Source.of([reason for _, reason in skipped]),
             }
-        written = self.path.with_name(self.path.name + ".finishing.partial")
         try:
-            with output_errors(self.path), written.open("w+b", buffering=0) as file:
+            with output_errors(self.path), self._finishing.open("w+b", buffering=0) as file:
                 write_file(file.fileno(), self.schema.name, sources, self.provenance, self.attrs)
-                publish(file.fileno(), written, self.path)
+                publish(file.fileno(), self._finishing, self.path)
                 partial_path(self.path).unlink()
         finally:
-            written.unlink(missing_ok=True)
+            self._finishing.unlink(missing_ok=True)
         self.complete = True
 
     def close(self) -> None:

@@ -69,6 +69,10 @@ class Scratch:
     identity: dict[str, Any]
     columns: dict[str, Column]
 
+    def fits(self, plan: Mapping[str, Column]) -> bool:
+        """True where every column is of the planned type and shape."""
+        return {name: replace(column, offset=-1) for name, column in self.columns.items()} == dict(plan)
+
 
 def column_plan(schema: Schema, count: int, dims: Mapping[str, int], fields: Sequence[str]) -> dict[str, Column]:
     """The columns of a partial: the wanted fields, and the state of each row. Raises ValueError for other fields."""
@@ -114,8 +118,5 @@ def open_scratch(fd: int) -> Scratch | None:
                 columns[name] = column
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return None
-    layout = {name: [str(column.dtype), list(column.shape)] for name, column in columns.items()}
-    sound = (
-        identity.get("state") == "partial" and identity.get("layout") == layout and BOOKKEEPING.keys() <= layout.keys()
-    )
+    sound = identity.get("state") == "partial" and BOOKKEEPING.keys() <= columns.keys()
     return Scratch(identity, columns) if sound else None

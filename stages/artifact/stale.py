@@ -11,9 +11,9 @@ __all__ = ["difference"]
 def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
     """The first difference that makes old rows worthless, or None. Code and library versions are none of them."""
     for key in ("schema", "version"):
-        if wanted[key] != found.get(key):
-            return f"{key} {found.get(key)!r}, now {wanted[key]!r}"
-    now, then = wanted["provenance"], found.get("provenance", {})
+        if wanted[key] != found[key]:
+            return f"{key} {found[key]!r}, now {wanted[key]!r}"
+    now, then = wanted["provenance"], found["provenance"]
     if now.get("recipe") != then.get("recipe"):
         return _recipe_difference(str(now.get("recipe", "")), str(then.get("recipe", "")))
     if now.get("seed") != then.get("seed"):
@@ -21,20 +21,20 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
     if parent_digests(now) != parent_digests(then):
         names = ", ".join(str(parent.get("name", "?")) for parent in now.get("parents", []))
         return f"the content of its input has changed ({names or 'none now'})"
-    if wanted["attrs"] != found.get("attrs"):
-        return f"attributes {found.get('attrs')}, now {wanted['attrs']}"
+    if wanted["attrs"] != found["attrs"]:
+        return f"attributes {found['attrs']}, now {wanted['attrs']}"
     rows_now, rows_then = _rows(wanted), _rows(found)
     if rows_now != rows_then:
         return f"{rows_then} rows, now {rows_now}"
-    for name in sorted({*wanted["layout"], *found.get("layout", {})}):
-        here, there = wanted["layout"].get(name), found.get("layout", {}).get(name)
+    for name in sorted({*wanted["shapes"], *found["shapes"]}):
+        here, there = wanted["shapes"].get(name), found["shapes"].get(name)
         if here != there:
             return f"'{name}' was {there or 'absent'}, now {here or 'absent'}"
     return None
 
 
 def _rows(identity: dict[str, Any]) -> int:
-    return next((shape[0] for _, shape in identity.get("layout", {}).values()), 0)
+    return next((shape[0] for shape in identity["shapes"].values()), 0)
 
 
 def _recipe_difference(now: str, then: str) -> str:

@@ -1,0 +1,74 @@
+"""kill -9 at any moment: readers see nothing or the whole, and going on gives the artifact of an undisturbed run."""
+
+import itertools
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_files import beside, complete, open_writer, provenance, rows_of
+
+from stages.artifact import open_artifact, write_artifact
+from stages.errors import InputError
+
+
+def write_rows(path: Path) -> None:
+    with open_writer(path) as writer:
+        for row in writer.pending().tolist():
+            writer.write([row], rows_of([row]))
+            time.sleep(0.002)
+        writer.finish()
+
+
+def save_checkpoints(path: Path) -> None:
+    for step in itertools.count(1):
+        arrays = {f"model/{name}": np.full(50_000, step, np.float32) for name in "abcdefgh"}
+        write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance(), attrs={"step": step})
+
+
+def killed_after(seconds: float, work: Callable[[Path], None], path: Path) -> bool:
+    """Do the work in a process of its own and kill that; True if it was still at it."""
+    if (child := os.fork()) == 0:
+        try:
+            work(path)
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_while_writing_rows(tmp_path, seed):
+    path, kills = tmp_path / "images.h5", 0
+    moments = random.Random(seed)
+    with open_artifact(complete(tmp_path / "undisturbed.h5")) as artifact:
+        digest = artifact.digest
+    while not path.exists():
+        kills += killed_after(moments.uniform(0.0, 0.02 + 0.02 * kills), write_rows, path)
+        if not path.exists():
+            with pytest.raises(InputError, match=r"was never finished|does not exist"):
+                open_artifact(path)
+    assert kills > 0
+    write_rows(path)
+    with open_artifact(path) as artifact:
+        artifact.verify()
+        assert artifact.digest == digest
+    assert beside(path) == ["images.h5", "undisturbed.h5"]
+
+
+def test_killed_while_saving_checkpoints(tmp_path):
+    path = tmp_path / "checkpoint.h5"
+    moments, last = random.Random(1), 0
+    for _ in range(12):
+        assert killed_after(moments.uniform(0.1, 0.2), save_checkpoints, path)
+        with open_artifact(path) as artifact:
+            artifact.verify()
+            last = artifact.attrs["step"]
+            assert all((artifact[name][:] == last).all() for name in artifact.names)
+    write_artifact(path, "sym3d.checkpoint", {"model/a": np.zeros(1)}, provenance=provenance(), attrs={"step": last})
+    assert beside(path) == ["checkpoint.h5"]
