@@ -26,6 +26,7 @@ from stages.progress import Report, Silent
 __all__ = ["SIZES", "SPLITS", "PrepRequest", "PrepResult", "run", "split_of"]
 
 SIZES = (64, 128, 256)
+SHOWN = 20  # skipped files that are named on the screen
 SPLITS = ("train", "val", "test")  # by their code in the artifact
 TRAIN, VAL = 0.8, 0.1  # the rest is test
 CHUNK = 64  # pictures of 64 pixels, fewer of larger ones: one job of one thread, one write
@@ -282,6 +283,10 @@ def _summarise(path: Path, size: int, already_complete: bool, report: Report) ->
         squeezed=int((np.abs(width - height) > 0.01 * np.maximum(width, height)).sum()),
         already_complete=already_complete,
     )
+    for name, reason in skipped[:SHOWN]:
+        report.note(f"skipped {name}: {reason}")
+    if len(skipped) > SHOWN:
+        report.note(f"… and {len(skipped) - SHOWN} more: all of them are in the table 'skipped' of {path}")
     if result.upscaled:
         report.warn(f"{result.upscaled} pictures had to be enlarged to {size} pixels; they carry less detail than that")
     if result.squeezed:
