@@ -1,0 +1,56 @@
+"""The losses in closed form, and their gradients."""
+
+import math
+
+import torch
+
+from stages.core.losses import perceptual, photometric
+
+
+def images(seed):
+    return torch.rand(2, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+EVERYWHERE = torch.ones(2, 4, 4, dtype=torch.bool)
+
+
+def test_photometric_without_confidence_is_the_masked_mean_difference():
+    a, b = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
+    b[:, :, 0] = 100
+    mask = EVERYWHERE.clone()
+    mask[:, 0] = False
+    torch.testing.assert_close(photometric(a, b, mask), torch.tensor(1.0))
+
+
+def test_photometric_is_least_where_sigma_is_sqrt2_times_the_error():
+    a, b = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.3)
+    at = {s: photometric(a, b, EVERYWHERE[:1], torch.full((1, 4, 4), s)).item() for s in (0.3, 0.3 * 2**0.5, 0.6)}
+    assert min(at, key=at.get) == 0.3 * 2**0.5
+    assert math.isclose(at[0.3 * 2**0.5], 1 + math.log(0.3 * 2**0.5), rel_tol=1e-5)
+
+
+def test_perceptual_by_hand():
+    a, b = torch.zeros(1, 5, 2, 2), torch.full((1, 5, 2, 2), 2.0)
+    mask = torch.ones(1, 4, 4, dtype=torch.bool)
+    sigma = torch.full((1, 2, 2), 0.5)
+    torch.testing.assert_close(perceptual(a, b, mask), torch.tensor(4.0))
+    torch.testing.assert_close(perceptual(a, b, mask, sigma), torch.tensor(4 / 0.5 + math.log(0.5)))
+    b[:, :, 0] = 7
+    mask[:, :2] = False
+    torch.testing.assert_close(perceptual(a, b, mask), torch.tensor(4.0))
+
+
+def test_an_empty_mask_costs_nothing():
+    nothing = torch.zeros(2, 4, 4, dtype=torch.bool)
+    assert photometric(images(0), images(1), nothing).item() == 0
+    assert perceptual(images(0)[..., ::2, ::2], images(1)[..., ::2, ::2], nothing).item() == 0
+
+
+def test_gradients():
+    sigma = (0.2 + torch.rand(2, 4, 4, dtype=torch.float64)).requires_grad_()
+    moving = images(0).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, s: photometric(x, images(1), EVERYWHERE, s), (moving, sigma))
+    small = sigma.detach()[:, ::2, ::2].clone().requires_grad_()
+    features = images(2)[..., ::2, ::2].clone().requires_grad_()
+    target = images(3)[..., ::2, ::2]
+    assert torch.autograd.gradcheck(lambda x, s: perceptual(x, target, EVERYWHERE, s), (features, small))
