@@ -164,7 +164,7 @@ def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) 
     if data.digest not in [parent.get("digest") for parent in parents]:
         made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
         what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"
-        raise StaleError(artifact.path, what, "infer that file, or name the data set it was made from with --data")
+        raise StaleError(artifact.path, what, "infer that file, or name the data set it was made from")
     rows = split_rows(data, request.split, artifact["image"].shape[1])
     names = data.strings("name")
     if len(set(names)) < len(names):
@@ -188,7 +188,7 @@ def _parent_recipe(artifact: Artifact) -> Recipe:
     for parent in artifact.provenance.get("parents", []):
         if parent.get("schema") == "sym3d.checkpoint":
             return parse_recipe(parent["provenance"].get("recipe") or "", where=f"{artifact.path}: its model's recipe")
-    raise InputError(artifact.path, "does not say what it was made from", "name the data set with --data")
+    raise InputError(artifact.path, "does not say what it was made from", "name the data set as well")
 
 
 def _open_data(path: Path, stack: ExitStack) -> Artifact:

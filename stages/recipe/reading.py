@@ -51,7 +51,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
     raise UsageError(
         where,
         " · ".join(faults[:MAX_FAULTS]) + more,
-        "correct the recipe or the -s overrides; docs/recipes.md lists every key",
+        "correct the recipe or the -s overrides; `sym3d recipes keys` explains every key",
     )
 
 
@@ -72,7 +72,7 @@ def _override(values: dict, overrides: Sequence[str]) -> dict:
         section, _, leaf = key.rpartition(".")
         table = values.setdefault(section, {}) if section else values
         if not isinstance(table, dict):
-            raise UsageError(f"-s {key}", f"{section} is a value, not a section", "see docs/recipes.md")
+            raise UsageError(f"-s {key}", f"{section} is a value, not a section", "see `sym3d recipes keys`")
         if value:
             table[leaf] = _parse_value(value)
         else:

@@ -1,4 +1,4 @@
-"""sym3d recipes: those that come with sym3d."""
+"""sym3d recipes: those that come with sym3d, and what a recipe can say."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,9 @@ from sym3d_cli.options import AsJson, epilog
 
 EXAMPLES = ("sym3d recipes list", "sym3d recipes show cats", "sym3d recipes copy small mine.toml")
 
-app = typer.Typer(invoke_without_command=True, help="List, show or copy the recipes that come with sym3d.")
+app = typer.Typer(
+    invoke_without_command=True, help="List, show or copy the recipes that come with sym3d; explain their keys."
+)
 Name = Annotated[str, typer.Argument(help="A recipe's name, as in `sym3d recipes list`, or a recipe file.")]
 
 
@@ -66,6 +68,21 @@ def copy(
         partial.unlink(missing_ok=True)
         raise OutputError(target, f"cannot be written ({error.strerror})", "choose another place") from None
     print_lines([target])
+
+
+@app.command("keys", epilog=epilog(["sym3d recipes keys", "sym3d recipes keys optim"]))
+def show_keys(
+    start: Annotated[str, typer.Argument(help="Only the keys that start like this, such as a section.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Every key of a recipe, its default and what it means."""
+    from stages.recipe import recipe_keys
+
+    rows = [row for row in recipe_keys() if row[0].startswith(start)]
+    if as_json:
+        print_json({key: {"default": default, "meaning": meaning} for key, default, meaning in rows})
+    else:
+        print_table(["key", "default", "meaning"], rows)
 
 
 def _text(name: str) -> str:

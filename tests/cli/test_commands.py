@@ -41,6 +41,13 @@ def test_recipes_copy(sym3d, refused, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["cats.toml"]
 
 
+def test_recipes_keys(sym3d):
+    printed = lines(sym3d("recipes", "keys", "optim"))
+    assert "optim.lr\t0.0001\tLearning rate." in printed
+    assert all(line.startswith("optim.") for line in printed[1:])
+    assert "loss.flip" in json.loads(sym3d("recipes", "keys", "--json").stdout)
+
+
 def test_check_prints_the_resolved_recipe(sym3d):
     shown = sym3d("train", "cats", "--check", "-s", "optim.lr=3e-4")
     assert parse_recipe(shown.stdout) == load_recipe("cats", ["optim.lr=3e-4"])
