@@ -46,7 +46,7 @@ class SynthResult:
 
 
 def split_of(indices: Sequence[int]) -> np.ndarray:
-    """Of ten consecutive images the ninth is for validation and the tenth for testing: independent of how many there are."""
+    """Of ten consecutive images the ninth is for validation, the tenth for testing: whatever the count."""
     return np.array([TRAIN] * 8 + [VALIDATION, TEST], np.uint8)[np.asarray(indices, np.int64) % 10]
 
 

@@ -1,15 +1,16 @@
 """What is painted on a procedural face in small: eyes, brows, nose and mouth, each within its window of the chart.
 
-Every function changes `albedo` (B, 3, R, C) over the half chart in place. `p` holds the traits as (B, 1, 1), `colour` as (B, 3, 1, 1).
-Darkening that hardly depends on the light's direction (nostrils, sockets, creases) is part of the albedo: the method's shading knows
-neither cast shadows nor occlusion, and being symmetric it is what an albedo can explain.
+Every function changes `albedo` (B, 3, R, C) over the half chart in place. `p` holds the traits as (B, 1, 1), `colour`
+those that are colours as (B, 3, 1, 1). Darkening that hardly depends on the light's direction (nostrils, sockets,
+creases) is part of the albedo: the method's shading knows no occlusion, and what is symmetric an albedo can explain.
 """
 
 import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_shape import Chart, Traits, brow_curve, bump, eye_curves, mouth_curves, ramp
+from stages.data.face_chart import Chart, Traits, bump, edge, ramp
+from stages.data.face_shape import brow_curve, eye_curves, mouth_curves
 
 __all__ = ["blend", "paint_brows", "paint_eyes", "paint_mouth", "paint_nose", "tint"]
 
@@ -32,7 +33,7 @@ def _rgb(values: tuple[float, float, float], like: Tensor) -> Tensor:
 
 
 def paint_eyes(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None:
-    """Sockets, lids with crease and lashes, and between them the ball with iris, pupil and a glint; now and then spectacles."""
+    """Sockets, lids with crease and lashes, between them the ball with iris, pupil and glint; glasses on some."""
     rows, columns, c = chart.window(("forehead", "cheek"), 62)
     part = albedo[:, :, rows, columns]
     x, y = c.x - p["eye_x"], c.y - p["eye_y"]
@@ -49,13 +50,13 @@ def paint_eyes(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None:
     tint(part, 0.30 * bump((below_lid + 0.075) / 0.022) * ramp(within / 0.3))
 
     rim = 0.014
-    ball = torch.sigmoid(below_lid / rim) * torch.sigmoid((lower - y) / rim) * ramp(within / 0.10)
+    ball = edge(below_lid / rim) * edge((lower - y) / rim) * ramp(within / 0.10)
     radius = (x * x + (y + 0.008) ** 2).sqrt()
     shade = 1 - 0.28 * ramp(u.abs() - 0.3) - 0.25 * bump(below_lid / 0.035)
     eye = _rgb(WHITE, x) * shade[:, None]
     ring = 0.45 + 0.75 * bump((radius - 0.06) / 0.025)
-    blend(eye, colour["iris"] * ring[:, None], torch.sigmoid((0.098 - radius) / 0.008))
-    tint(eye, 0.93 * torch.sigmoid((0.040 - radius) / 0.006))
+    blend(eye, colour["iris"] * ring[:, None], edge((0.098 - radius) / 0.008))
+    tint(eye, 0.93 * edge((0.040 - radius) / 0.006))
     blend(eye, torch.ones_like(eye), 0.85 * bump(x / 0.018, (y + 0.045) / 0.018))
     blend(part, eye, ball)
     lash = (bump((below_lid + 0.008) / 0.022) + 0.35 * bump((y - lower) / 0.016)) * ramp(within / 0.06)
@@ -79,7 +80,7 @@ def paint_brows(albedo: Tensor, chart: Chart, p: Traits, colour: Traits, draw: D
     tint(part, 0.2 * p["wrinkles"] * lines * bump(c.x / 0.5))
     u = (c.x - 0.17) / 0.56
     thick = p["brow_thick"] * (1.1 - 0.75 * ramp((u - 0.35) / 0.7))
-    hair = torch.sigmoid((thick - (c.y - brow_curve(u, p)).abs()) / 0.016)
+    hair = edge((thick - (c.y - brow_curve(u, p)).abs()) / 0.016)
     hair = hair * ramp((u + 0.06) / 0.14) * (1 - ramp((u - 0.90) / 0.14))
     grain = 0.88 + 0.12 * draw.noise(12, 40, c.x.shape[1:])[:, 0]
     blend(part, colour["brow"], p["brow_dense"] * hair * grain.clamp(0.5, 1.1))
@@ -109,11 +110,11 @@ def paint_mouth(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None
     line = c.y - mouth["line"]
     tint(part, 0.45 * p["shadow"] * bump(c.x / 0.26, (line - p["lower_lip"] - gap - 0.09) / 0.06))
     rim = 0.018
-    lips = torch.sigmoid((c.y - mouth["top"]) / rim) * torch.sigmoid((mouth["bottom"] - c.y) / rim)
+    lips = edge((c.y - mouth["top"]) / rim) * edge((mouth["bottom"] - c.y) / rim)
     sheen = 1 + 0.10 * bump((line - gap - 0.5 * p["lower_lip"]) / 0.04) - 0.12 * ramp(-line / 0.08)
     blend(part, colour["lips"] * sheen[:, None], 0.9 * lips * ramp(within / 0.12))
 
-    inside = torch.sigmoid(line / 0.012) * torch.sigmoid((gap - line) / 0.012) * ramp(gap / 0.02)
+    inside = edge(line / 0.012) * edge((gap - line) / 0.012) * ramp(gap / 0.02)
     teeth = _rgb(TEETH, line) * (1 - 0.7 * ramp(across))[:, None]
     blend(teeth, _rgb(GUMS, line), ramp((line / gap.clamp(min=1e-3) - 0.55) / 0.3))
     blend(part, teeth, inside)

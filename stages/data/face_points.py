@@ -1,14 +1,16 @@
 """The 66 key points of a procedural face.
 
-The usual 68-landmark scheme (jaw 1-17, brows 18-27, nose 28-36, eyes 37-48, outer lips 49-60, inner lips 61-68, counted from one,
-each group from the image's left to its right or clockwise from there) without 61 and 65, the inner corners of the mouth, as 3DFAW has it.
+The usual scheme of 68 landmarks (counted from one: jaw 1-17, brows 18-27, nose 28-36, eyes 37-48, outer lips 49-60,
+inner lips 61-68; from the image's left to its right, round eyes and lips clockwise from their left corner) without 61
+and 65, the inner corners of the mouth, as 3DFAW has it: numbers 61-66 here are 62, 63, 64, 66, 67 and 68 there.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.data.face_shape import RINGS, Chart, Traits, brow_curve, eye_curves, grid_position, mouth_curves
+from stages.data.face_chart import RINGS, Chart, Traits, grid_position
+from stages.data.face_shape import brow_curve, eye_curves, mouth_curves
 
 __all__ = ["KEY_POINTS", "key_points"]
 
@@ -18,8 +20,8 @@ JAW_RING = (11.0, 11.0, 11.0, 10.95, 10.7, 10.0, 8.9, 7.4, 5.9)
 JAW_ANGLE = (0.0, 13.0, 27.0, 42.0, 57.0, 70.0, 78.0, 82.0, 84.0)
 STEPS = 3  # of Newton's method; the chart is close to linear
 
-# The points of the half face x ≥ 0, in the order of `_half_points`: jaw 0-8, brow 9-13, bridge 14-17, nostrils 18-20, eye 21-26,
-# outer lips 27-33, inner lips 34-37. WHOLE lists the 66 as (half point, side).
+# The points of the half face x ≥ 0 are numbered: jaw 0-8, brow 9-13, bridge 14-17, nostrils 18-20, eye 21-26, outer
+# lips 27-33, inner lips 34-37. WHOLE lists the 66 as (half point, side).
 _L, _R = -1, 1
 WHOLE = (
     [(i, _L) for i in range(8, 0, -1)] + [(i, _R) for i in range(9)]
@@ -68,9 +70,9 @@ def _sample(grid: Tensor, position: Tensor) -> Tensor:
 
 
 def key_points(chart: Chart, traits: Traits, half: Tensor) -> Tensor:
-    """The key points (B, 66, 3) of a displaced half grid (B, R, C, 3) that lies over this chart, in the grid's own frame.
+    """The key points (B, 66, 3) of a displaced half grid (B, R, C, 3) over this chart, in the grid's own frame.
 
-    Where a feature is drawn at (x, y) on the chart, its key point is; Newton's method finds the grid position of that (x, y).
+    They lie where the features are drawn; Newton's method finds the grid position of each (x, y) on the chart.
     """
     batch, rows, columns, _ = half.shape
     x, y = _half_points(traits)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
+from stages.data.face_chart import Chart, Traits, bump, edge, ramp
 from stages.data.face_features import blend, paint_brows, paint_eyes, paint_mouth, paint_nose, tint
-from stages.data.face_shape import Chart, Traits, bump, ramp
 
 __all__ = ["draw_skin", "hair_mask", "paint"]
 
@@ -92,17 +92,20 @@ def draw_skin(draw: Draws) -> Traits:
     }
 
 
-def hair_mask(chart: Chart, traits: Traits, softness: float) -> Tensor:
-    """(B, R, C) 0 … 1 where hair grows: above a line that runs over the forehead, down before the ear, to the nape."""
+def hair_mask(chart: Chart, traits: Traits, softness: float, overhang: float = 0.0) -> Tensor:
+    """(B, R, C) 0 … 1 where hair grows: above a line that runs over the forehead, down before the ear, to the nape.
+
+    softness: width of the edge, in face units; overhang: by how many degrees the hair reaches further over the face.
+    """
     p = {k: v[:, None, None] for k, v in traits.items() if v.ndim == 1}
     degrees = chart.phi * (180 / math.pi)
     front = (
         p["hairline"] + p["fringe"] - p["hair_peak"] * bump(degrees / 14) - p["hair_temple"] * bump((degrees - 42) / 16)
     )
-    to_side = ramp((degrees - p["hair_front"]) / 14 + 0.5)
+    to_side = ramp((degrees + overhang - p["hair_front"]) / 14 + 0.5)
     to_nape = ramp((degrees - 112) / 16 + 0.5)
-    edge = torch.lerp(torch.lerp(front, p["hair_side"], to_side), p["hair_nape"], to_nape)
-    return torch.sigmoid((edge - chart.y) / softness)
+    line = torch.lerp(torch.lerp(front, p["hair_side"], to_side), p["hair_nape"], to_nape)
+    return edge((line + 0.02 * overhang - chart.y) / softness)
 
 
 def paint(chart: Chart, traits: Traits, draw: Draws) -> Tensor:
@@ -143,11 +146,11 @@ def _paint_face(albedo: Tensor, chart: Chart, p: Traits, colour: Traits, draw: D
 def _paint_hair(albedo: Tensor, chart: Chart, traits: Traits, colour: Traits, draw: Draws) -> None:
     """Hair in strands, then what is worn below the neck."""
     size = chart.x.shape[1:]
-    mask = hair_mask(chart, traits, 0.035)
+    mask = hair_mask(chart, traits, 0.035, overhang=3.5)  # the step from face to hair is all hair
     strands = draw.noise(5, 60, size) + 0.6 * draw.noise(10, 26, size)
     strands = (1 + traits["strands"][:, None, None, None] * strands).clamp_(0.35, 1.9)
     strands *= 0.8 + 0.2 * ramp((chart.y[:, None] + 1.7) / 0.9)
     blend(albedo, colour["hair"] * strands, mask)
     rows = slice(int((chart.t[:, 0] < 13.5).sum()), None)
-    cloth = torch.sigmoid((chart.t[rows] - 13.9) / 0.06) * (1 - mask[:, rows])
+    cloth = edge((chart.t[rows] - 13.9) / 0.06) * (1 - mask[:, rows])
     blend(albedo[:, :, rows], colour["cloth"], cloth)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from stages.core.camera import apply_view, project
 from stages.data.draws import Draws
+from stages.data.face_chart import bump, chart, mirror
 from stages.data.face_points import key_points
-from stages.data.face_shape import bump, chart, displace, draw_shape, mirror
+from stages.data.face_shape import displace, draw_shape
 from stages.data.face_skin import draw_skin, hair_mask, paint
 from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.surfaces import Surface, render
@@ -20,7 +21,7 @@ __all__ = ["GENERATOR", "Scene", "draw_scene", "render_faces"]
 
 GENERATOR = 1  # raised whenever the same (seed, index) would give another image
 
-NEAREST = 0.9  # metres: a head that would reach further towards the camera is set back, the method's depth begins at 0.9
+NEAREST = 0.9  # metres; where the method's canonical depth begins: a head that would reach out of it is set back
 MESH = (80, 45)  # rows, half columns
 BATCH = 24  # images at a time, at 64 pixels
 CENTRE_Y = 0.62  # what is drawn at the middle of the image, in half face widths below the eyes
@@ -28,7 +29,7 @@ CENTRE_Z = -0.30  # where the axis of rotation runs, in half face widths behind 
 
 
 def _build_heads(draw: Draws, size: int) -> tuple[Surface, Tensor]:
-    """The canonical heads of these draws, their texture fine enough for images of this size, and their key points (B, 66, 3)."""
+    """The canonical heads of these draws, textured for images of this size, and their key points (B, 66, 3)."""
     traits = draw_shape(draw) | draw_skin(draw)
     mesh = chart(traits, *MESH)
     half = displace(mesh, traits)
@@ -36,7 +37,7 @@ def _build_heads(draw: Draws, size: int) -> tuple[Surface, Tensor]:
     grow = 1 + (traits["hair_volume"][:, None, None] * mask)
     half[..., 0] *= grow
     half[..., 2] *= grow
-    half[..., 1] -= (traits["hair_volume"][:, None, None] * mask) * bump((mesh.t - 0) / 4)
+    half[..., 1] -= (traits["hair_volume"][:, None, None] * mask) * bump(mesh.t / 4)
     half[:, :, -1, 0] = 0  # sin π is not quite 0 in floats
     centre = half.new_tensor([0.0, CENTRE_Y, CENTRE_Z])
     half = (half - centre) * traits["scale"][:, None, None, None] + half.new_tensor([0.0, 0.0, 1.0])
@@ -70,9 +71,9 @@ def draw_scene(draw: Draws, size: int) -> Scene:
 
 
 def render_faces(seed: int, indices: Sequence[int], size: int = 64, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Images `indices` of the set `seed`, with their ground truth; image i does not depend on what is drawn beside it.
+    """Images `indices` of the set `seed`, with their ground truth; an image does not depend on those drawn beside it.
 
-    image u8 (N, size, size, 3); depth f32 (N, size, size) metres at pixel centres in the input view, 0 where background;
+    image u8 (N, size, size, 3); depth f32 (N, size, size) metres at pixel centres in the input view, 0 on background;
     mask bool (N, size, size); view f32 (N, 6) angles in radians and translation in metres; light f32 (N, 5) ambient,
     diffuse and direction in the canonical frame; keypoints f32 (N, 66, 3) u px, v px, z metres in the input view.
     """

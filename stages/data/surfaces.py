@@ -14,7 +14,6 @@ from stages.core.camera import FOV, apply_view, project
 
 __all__ = ["Rendering", "Surface", "grid_normals", "render", "shade_texture"]
 
-
 SAMPLES = 2  # per pixel and axis in the image
 
 
@@ -30,12 +29,11 @@ class Surface:
 @dataclass(frozen=True)
 class Rendering:
     """image: (B, 3, size, size) in [0, 1]; depth: (B, size, size) metres in the input view at pixel centres, 0 where
-    background; mask: (B, size, size) bool, the pixel centres that the surface covers; points: (B, R, C, 3) in view."""
+    background; mask: (B, size, size) bool, the pixel centres that the surface covers."""
 
     image: Tensor
     depth: Tensor
     mask: Tensor
-    points: Tensor
 
 
 @lru_cache(maxsize=8)
@@ -48,7 +46,7 @@ def _sample_positions(size: int, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _triangles(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of every triangle of a grid: its three vertices (3, F), the column and row of its cell, and 1.0 if it is the cell's second."""
+    """Of every triangle of a grid: vertices (3, F), its cell's column and row, and 1.0 if it is the second there."""
     faces = raster.grid_faces(rows, columns).to(device)
     number = torch.arange(len(faces), device=device)
     cell = number // 2
@@ -71,7 +69,7 @@ def grid_normals(points: Tensor) -> Tensor:
 
 
 def shade_texture(surface: Surface, light: Tensor) -> Tensor:
-    """albedo · (k_s + k_d max(0, ⟨n, l⟩)) over the texture's rectangle; light (B, 5) = k_s, k_d, l in the canonical frame."""
+    """albedo · (k_s + k_d max(0, ⟨n, l⟩)) over the texture's rectangle; light (B, 5): k_s, k_d, l, canonical frame."""
     cosine = (grid_normals(surface.points) * light[:, None, None, 2:]).sum(-1).clamp(min=0)
     shading = light[:, 0, None, None] + light[:, 1, None, None] * cosine
     size = surface.texture.shape[-2:]
@@ -84,8 +82,8 @@ def _surface_coordinates(
 ) -> tuple[Tensor, Tensor]:
     """Fractional column and row (M,) of the grid that each of M samples sees.
 
-    pixels: (B, V, 2) where the vertices appear; at: (M, 2) where the samples lie; image, face: (M,) which triangle of which
-    image covers each. Only the texture follows from this, so perspective within a triangle, a few pixels wide, is neglected.
+    pixels: (B, V, 2) where the vertices appear; at: (M, 2) where the samples lie; image, face: (M,) which triangle of
+    which image covers each. Only colour follows from this: perspective within a triangle is neglected.
     """
     corners, column, row, upper = _triangles(rows, columns, pixels.device)
     first, *others = (corner.index_select(0, face) + image * (rows * columns) for corner in corners)
@@ -93,9 +91,12 @@ def _surface_coordinates(
     u0, v0 = u.index_select(0, first), v.index_select(0, first)
     (u1, v1), (u2, v2) = ((u.index_select(0, i) - u0, v.index_select(0, i) - v0) for i in others)
     du, dv = at[:, 0] - u0, at[:, 1] - v0
-    area = 1 / (u1 * v2 - v1 * u2)
-    second, third = (du * v2 - dv * u2) * area, (u1 * dv - v1 * du) * area
-    # {(v,u), (v+1,u), (v,u+1)}: (u + third, v + second); {(v,u+1), (v+1,u), (v+1,u+1)}: (u + 1 - second, v + second + third)
+    area = u1 * v2 - v1 * u2
+    share = torch.where(area.abs() > 1e-9, 1 / area, 0)  # edge-on slivers can lose their area to rounding
+    second = ((du * v2 - dv * u2) * share).clamp_(0, 1)
+    third = ((u1 * dv - v1 * du) * share).clamp_(0, 1)
+    # {(v,u), (v+1,u), (v,u+1)}: (u + third, v + second);
+    # {(v,u+1), (v+1,u), (v+1,u+1)}: (u + 1 - second, v + second + third)
     upper = upper.index_select(0, face)
     across = column.index_select(0, face) + third + upper * (1 - second - third)
     return across, row.index_select(0, face) + second + upper * third
@@ -130,4 +131,4 @@ def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) ->
     colour = F.grid_sample(shade_texture(surface, light), grid.view(*fine.shape, 2), align_corners=True)
     hit = hit[:, None].float()
     picture = F.avg_pool2d(colour * hit, SAMPLES) + (1 - F.avg_pool2d(hit, SAMPLES)) * background
-    return Rendering(picture.clamp(0, 1), depth, mask, moved.reshape(surface.points.shape))
+    return Rendering(picture.clamp(0, 1), depth, mask)
