@@ -95,11 +95,11 @@ recipes = st.builds(
     ),
     st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z"),
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30),
-    st.lists(st.floats(1e-9, 0.999), min_size=5, max_size=5),
+    st.lists(st.floats(1e-9, 0.999, allow_subnormal=False), min_size=5, max_size=5),
     st.lists(st.integers(1, 10**9), min_size=2, max_size=2),
     st.lists(st.booleans(), min_size=4, max_size=4),
     st.sampled_from([64, 128, 256]),
-    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    st.lists(st.floats(0, 1, allow_subnormal=False), min_size=4, max_size=4),
     st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10),
 )
 
