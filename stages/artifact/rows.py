@@ -84,14 +84,13 @@ class RowWriter:
         if found is not None and found.columns["partial/state"].read(self._fd).any():
             change = difference(self._identity(), found.identity)
             if change is not None:
-                stale = (partial_path(self.path), change)
+                stale = (partial_path(self.path), f"was made differently: {change}")
             elif found.fits(self._plan):
                 self._columns = found.columns
                 self._state = self._sound_rows()
                 return
         if stale is not None:
-            where, change = stale
-            raise StaleError(where, f"was made differently: {change}", "add --overwrite or choose another output")
+            raise StaleError(*stale, "add --overwrite or choose another output")
         self._start()
 
     def _start(self) -> None:
@@ -119,7 +118,7 @@ class RowWriter:
         }
 
     def _compare_output(self) -> tuple[Path, str] | None:
-        """None if the output is complete, sound and made from the same; else where and how it differs."""
+        """None if the output is complete, sound and made from the same; else where and why not."""
         try:
             with open_artifact(self.path, self.schema.name) as artifact:
                 artifact.verify()
@@ -128,10 +127,10 @@ class RowWriter:
                 shapes = {name: [rows, *artifact[name].shape[1:]] for name in fields}
                 there = {"provenance": artifact.provenance, "attrs": artifact.attrs, "shapes": shapes}
         except InputError as error:
-            return self.path, error.what
+            return self.path, f"exists and {error.what}"
         wanted = self._identity()
         change = difference(wanted, {**wanted, **there})
-        return None if change is None else (self.path, change)
+        return None if change is None else (self.path, f"was made differently: {change}")
 
     def pending(self) -> np.ndarray:
         """Indices of the rows that are neither written nor dropped, ascending."""

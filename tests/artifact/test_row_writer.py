@@ -137,7 +137,7 @@ def test_resuming_what_overwrite_began_needs_no_overwrite(images):
 def test_a_file_of_someone_else_is_not_replaced(tmp_path):
     path = tmp_path / "thesis.h5"
     path.write_text("years of work")
-    with pytest.raises(StaleError, match="is not an HDF5 file"):
+    with pytest.raises(StaleError, match="exists and is not an HDF5 file"):
         open_writer(path)
     assert path.read_text() == "years of work"
     assert beside(path) == ["thesis.h5"]
