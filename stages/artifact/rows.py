@@ -99,7 +99,7 @@ class RowWriter:
         with output_errors(self.path):
             free = shutil.disk_usage(self.path.parent).free
             if needed > free:
-                raise OSError(errno.ENOSPC, f"it needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free")
+                raise OSError(errno.ENOSPC, f"it needs {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free")
             try:
                 self._columns = create_scratch(self._fd, self._plan, self._identity())
             except BaseException:

@@ -108,7 +108,7 @@ def test_rows_on_a_disk_that_fills_up(small_disk):
 
 def test_too_little_room_is_said_before_the_work(small_disk):
     path = small_disk / "images.h5"
-    with pytest.raises(OutputError, match=r"it needs \d+ MB, 2 MB are free"):
+    with pytest.raises(OutputError, match=r"it needs [\d.]+ MB, [\d.]+ MB are free"):
         open_writer(path, count=1_000_000)
     assert beside(path) == []
 
