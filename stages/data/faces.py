@@ -22,7 +22,7 @@ __all__ = ["GENERATOR", "Scene", "draw_scene", "render_faces"]
 GENERATOR = 1  # raised whenever the same (seed, index) would give another image
 
 NEAREST = 0.9  # metres; where the method's canonical depth begins: a head that would reach out of it is set back
-MESH = (80, 45)  # rows, half columns
+MESH = (72, 41)  # rows, half columns
 BATCH = 24  # images at a time, at 64 pixels
 CENTRE_Y = 0.62  # what is drawn at the middle of the image, in half face widths below the eyes
 CENTRE_Z = -0.30  # where the axis of rotation runs, in half face widths behind the ears

@@ -43,7 +43,7 @@ def test_shapes_types_and_ranges(faces):
     assert all(np.isfinite(array).all() for array in faces.values())
     depth, mask = faces["depth"], faces["mask"]
     assert (depth[~mask] == 0).all()
-    assert 0.85 < depth[mask].min()
+    assert depth[mask].min() > 0.85
     assert depth[mask].max() < 1.13
     assert ((depth[mask] > 0.9) & (depth[mask] < 1.1)).mean() > 0.99
     assert 0.5 < mask.mean() < 0.95
