@@ -29,6 +29,7 @@ __all__ = ["TrainRequest", "TrainResult", "run"]
 
 TRAIN, VALIDATION = 0, 1
 SHEET_ROWS = 6
+SETTLED = 500  # steps; before that every run shows symptoms
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,6 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     """
     report = report or Silent()
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
-    torch.set_flush_denormal(True)  # denormals slow a CPU severalfold after some hundred steps
     data = _load_data(request.data, recipe)
     state = _fresh_state(recipe)
     if checkpoint.exists() and not request.overwrite:
@@ -85,41 +85,41 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
         report.note(f"{request.run_dir}: resuming at step {state.step} of {total}")
 
     warned: set[str] = set()
-    parts_since_row: list[dict[str, float]] = []
+    pending: list[dict[str, float]] = []
     with (
+        _flushing_denormals(),
         stop_requested() as stopping,
         _board(request) as board,
         report.task(f"train {recipe.name}", total, state.step) as task,
     ):
         while state.step < total and not stopping():
             started = time.perf_counter()
-            parts_since_row.append(_step(state, data.train, features, recipe, steps_per_epoch, checkpoint))
+            pending.append(_step(state, data.train, features, recipe, steps_per_epoch, checkpoint))
             state.seconds += time.perf_counter() - started
-            due = {
-                what: state.step == total or state.step % every == 0
-                for what, every in (
-                    ("log", recipe.run.log_every),
-                    ("validate", recipe.run.validate_every),
-                    ("save", recipe.run.save_every),
-                )
-            }
-            if due["log"] or due["validate"]:
-                state.log.append(_log_row(state, parts_since_row, recipe.optim.batch))
-                parts_since_row = []
-            if due["validate"]:
+            validate, keep, log = (
+                state.step == total or state.step % every == 0
+                for every in (recipe.run.validate_every, recipe.run.save_every, recipe.run.log_every)
+            )
+            if validate or keep or log:  # a saved run has a complete log
+                state.log.append(_log_row(state, pending, recipe.optim.batch))
+                pending = []
+            if validate:
                 metrics, signs = _validate(state.best, data)
                 state.log[-1] |= metrics
-                for sign in sorted(set(signs) - warned):
-                    report.warn(f"step {state.step}: {sign}")
-                warned |= set(signs)
+                if state.step >= SETTLED:
+                    for sign in sorted(set(signs) - warned):
+                        report.warn(f"step {state.step}: {sign}")
+                    warned |= set(signs)
                 _write_sheet(request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data)
-            if (due["log"] or due["validate"]) and board is not None:
+            if keep:
+                save(checkpoint, state, provenance, total)
+            if board is not None and not pending:
                 for key, value in state.log[-1].items():
                     board.add_scalar(key, value, state.step)
-            if due["save"]:
-                save(checkpoint, state, provenance, total)
             task.advance(1, _status(state.log))
         if state.step < total:
+            if pending:
+                state.log.append(_log_row(state, pending, recipe.optim.batch))
             save(checkpoint, state, provenance, total)
             report.note(f"{checkpoint}: saved at step {state.step} of {total}; the same command goes on from there")
             raise KeyboardInterrupt
@@ -296,6 +296,16 @@ def _status(log: list[dict[str, float]]) -> str:
 def _last_metrics(log: list[dict[str, float]]) -> dict[str, float]:
     row = next((row for row in reversed(log) if "side" in row), {})
     return {key: row[key] for key in ("side", "mad") if key in row}
+
+
+@contextmanager
+def _flushing_denormals():
+    """Denormals slow a CPU severalfold after some hundred steps; others in this process may want theirs."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager

@@ -1,0 +1,235 @@
+"""Training: resumed runs equal uninterrupted ones bit by bit, and what goes wrong is said in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import stages.train
+from stages.artifact import make_provenance, open_artifact, write_artifact
+from stages.data.batches import batch_flips, batch_rows
+from stages.errors import DivergedError, InputError, OutputError, StaleError
+from stages.recipe import parse_recipe
+from stages.train import TrainRequest, run
+
+RECIPE = """
+name = "test"
+[data]
+images = "faces.h5"
+make = "sym3d synth faces.h5 -n 24"
+[model]
+width = 0.0625
+convex_prior = 1.2
+[loss]
+features = "none"
+[optim]
+lr = 1e-3
+batch = 4
+steps = {steps}
+ema = 0.9
+[run]
+log_every = 2
+validate_every = 1000
+save_every = {save_every}
+validate_images = 4
+"""
+
+
+def recipe(steps=6, save_every=1000, **replaced):
+    text = RECIPE.format(steps=steps, save_every=save_every)
+    for old, new in replaced.items():
+        text = text.replace({"lr": "lr = 1e-3", "batch": "batch = 4"}[old], new)
+    return parse_recipe(text, where="test")
+
+
+def write_images(path: Path, count=24, truth=True, size=64, seed=0) -> Path:
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "image": rng.integers(0, 255, (count, size, size, 3), np.uint8),
+        "split": np.array([0] * (count - 4) + [1] * 4, np.uint8),
+        "name": [f"image {i}" for i in range(count)],
+        "sha256": [f"{i:064x}" for i in range(count)],
+    }
+    if truth:
+        arrays["depth"] = np.full((count, size, size), 1.0, np.float32)
+        arrays["mask"] = np.ones((count, size, size), bool)
+    write_artifact(path, "sym3d.images", arrays, provenance=make_provenance(seed=seed))
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "faces.h5")
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    """An uninterrupted run of six steps."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    result = run(TrainRequest(recipe(), folder, images))
+    return folder, result, contents(folder)
+
+
+def contents(folder: Path) -> dict[str, np.ndarray]:
+    with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as artifact:
+        return {name: artifact[name][...] for name in artifact.names}
+
+
+def assert_same_training(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    """Weights, averages and optimizer bit by bit; the log has a row wherever a run was saved, and times."""
+    assert a.keys() == b.keys()
+    different = [name for name in a if not name.startswith("log/") and a[name].tobytes() != b[name].tobytes()]
+    assert not different
+
+
+def test_a_run_leaves_a_checkpoint_a_log_and_a_sheet(whole):
+    folder, result, found = whole
+    assert result.steps == 6
+    assert result.checkpoint == folder / "checkpoint.h5"
+    assert set(result.metrics) == {"side", "mad"}
+    assert found["log/step"].tolist() == [2, 4, 6]
+    assert np.isfinite(found["log/total"]).all()
+    assert any(name.startswith("ema/netD") for name in found)
+    assert [p.name for p in (folder / "samples").iterdir()] == ["step-0000006.png"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(whole, images, tmp_path):
+    run(TrainRequest(recipe(), tmp_path / "again", images))
+    assert_same_training(whole[2], contents(tmp_path / "again"))
+
+
+def test_a_longer_run_goes_on_where_the_shorter_ended_bit_by_bit(whole, images, tmp_path):
+    short = recipe(steps=4)
+    run(TrainRequest(short, tmp_path / "run", images))
+    result = run(TrainRequest(recipe(), tmp_path / "run", images))
+    assert result.steps == 6
+    assert_same_training(whole[2], contents(tmp_path / "run"))
+
+
+def test_a_finished_run_is_left_as_it_is(whole, images):
+    before = (whole[0] / "checkpoint.h5").stat().st_mtime_ns
+    assert run(TrainRequest(recipe(), whole[0], images)).steps == 6
+    assert (whole[0] / "checkpoint.h5").stat().st_mtime_ns == before
+
+
+TRAIN_IN_A_PROCESS = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from tests.stages.test_train import recipe
+from stages.train import TrainRequest, run
+run(TrainRequest(recipe(save_every=1), Path({folder!r}), Path({images!r})))
+"""
+
+
+def start(folder, images):
+    code = TRAIN_IN_A_PROCESS.format(path=[str(Path(__file__).parents[2])], folder=str(folder), images=str(images))
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert path.exists(), process.stderr.read().decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_killed_run_resumes_to_the_same_bits(number, whole, images, tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder, images)
+    wait_for(folder / "checkpoint.h5", process)
+    process.send_signal(number)
+    process.wait(60)
+    with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as artifact:
+        assert 1 <= artifact.attrs["step"] <= 6
+    run(TrainRequest(recipe(save_every=1), folder, images))
+    assert_same_training(whole[2], contents(folder))
+
+
+def test_another_recipe_or_other_data_is_stale(whole, tmp_path):
+    folder, _, before = whole
+    images = write_images(tmp_path / "faces.h5")
+    with pytest.raises(StaleError, match=r"optim\.lr was 0\.001, is 0\.002.*--name"):
+        run(TrainRequest(recipe(lr="lr = 2e-3"), folder, images))
+    other = write_images(tmp_path / "other.h5", seed=1)
+    with pytest.raises(StaleError, match="other data"):
+        run(TrainRequest(recipe(), folder, other))
+    assert_same_training(before, contents(folder))
+
+
+def test_overwrite_starts_again(images, tmp_path):
+    run(TrainRequest(recipe(steps=2), tmp_path, images))
+    run(TrainRequest(recipe(steps=1, lr="lr = 2e-3"), tmp_path, images, overwrite=True))
+    assert contents(tmp_path)["log/step"].tolist() == [1]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_step(images, tmp_path, monkeypatch):
+    real, calls = stages.train.objective, []
+
+    def poisoned(*args, **kwargs):
+        parts, *rest = real(*args, **kwargs)
+        calls.append(1)
+        return ({key: value * (float("nan") if len(calls) == 4 else 1) for key, value in parts.items()}, *rest)
+
+    monkeypatch.setattr(stages.train, "objective", poisoned)
+    with pytest.raises(DivergedError, match=r"step 4: .*total.* not finite on training images \[\d+, .*last good"):
+        run(TrainRequest(recipe(save_every=1), tmp_path, images))
+    with open_artifact(tmp_path / "checkpoint.h5") as artifact:
+        assert artifact.attrs["step"] == 3
+        assert all(np.isfinite(artifact[name][...]).all() for name in artifact.names)
+
+
+def test_a_broken_surface_is_divergence_not_bad_input(images, tmp_path, monkeypatch):
+    real = stages.train.build_model
+
+    def broken(section):
+        model = real(section)
+        model.netD.network[0].weight.data.fill_(float("nan"))
+        return model
+
+    monkeypatch.setattr(stages.train, "build_model", broken)
+    with pytest.raises(DivergedError, match=r"step 1: the depth not finite.*nothing was saved yet; lower optim\.lr"):
+        run(TrainRequest(recipe(), tmp_path, images))
+
+
+def test_bad_data_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="images of 128 pixels and the recipe trains at 64"):
+        run(TrainRequest(recipe(), tmp_path / "a", write_images(tmp_path / "big.h5", size=128)))
+    with pytest.raises(InputError, match="20 training images for batches of 32"):
+        run(TrainRequest(recipe(batch="batch = 32"), tmp_path / "b", write_images(tmp_path / "few.h5")))
+    with pytest.raises(InputError, match="does not exist"):
+        run(TrainRequest(recipe(), tmp_path / "c", tmp_path / "none.h5"))
+    assert not any((tmp_path / name).exists() for name in "abc")
+
+
+def test_an_unwritable_run_folder_is_said_before_training(images, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        run(TrainRequest(recipe(steps=1), tmp_path / "file" / "run", images))
+
+
+def test_without_ground_truth_there_are_no_metrics(tmp_path):
+    result = run(TrainRequest(recipe(steps=1), tmp_path / "run", write_images(tmp_path / "photos.h5", truth=False)))
+    assert result.metrics == {}
+
+
+def test_batches_visit_every_image_once_an_epoch_and_depend_on_nothing_else():
+    rows = torch.cat([batch_rows(3, step, 20, 4) for step in range(5)])
+    assert sorted(rows.tolist()) == list(range(20))
+    later = torch.cat([batch_rows(3, step, 20, 4) for step in range(5, 10)])
+    assert later.tolist() != rows.tolist()
+    assert batch_rows(3, 7, 20, 4).tolist() == batch_rows(3, 7, 20, 4).tolist()
+    assert batch_flips(3, 7, 64).tolist() == batch_flips(3, 7, 64).tolist()
+    assert batch_flips(3, 7, 64).tolist() != batch_flips(3, 8, 64).tolist()
+    assert 0.4 < torch.cat([batch_flips(0, step, 64) for step in range(50)]).float().mean() < 0.6
