@@ -290,7 +290,7 @@ def _status(log: list[dict[str, float]]) -> str:
         return ""
     metrics = _last_metrics(log)
     scores = f" · SIDE {metrics['side']:.2f} MAD {metrics['mad']:.1f}°" if metrics else ""
-    return f"loss {log[-1]['total']:.3f}{scores}"
+    return f"{log[-1]['images_per_second']:.0f} images/s · loss {log[-1]['total']:.3f}{scores}"
 
 
 def _last_metrics(log: list[dict[str, float]]) -> dict[str, float]:
