@@ -11,6 +11,7 @@ import torch
 from stages.artifact import make_provenance, write_artifact
 from stages.errors import InputError, OutputError, UsageError
 from stages.io.foreign import read_torch_checkpoint
+from stages.io.sources import printable
 from stages.loading import build_model, check_shapes
 from stages.progress import Report, Silent
 from stages.recipe import Recipe, parse_recipe
@@ -78,7 +79,7 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
     foreign = read_torch_checkpoint(request.source)
     missing = [net for net in _NETS[:4] if net not in foreign.states]
     if missing:
-        found = ", ".join(sorted(foreign.states)) or "nothing"
+        found = ", ".join(map(printable, sorted(foreign.states)[:8])) or "nothing"
         raise InputError(request.source, f"has no weights for {', '.join(missing)} (it holds {found})", _FIX)
     weights = {f"{net}.{key}": array for net in _NETS for key, array in foreign.states.get(net, {}).items()}
     size, width = _networks(request.source, weights)
@@ -86,7 +87,7 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
     recipe = _recipe(request, size, width, confidence)
     with torch.device("meta"):  # only the shapes are looked at
         like = {name: tuple(tensor.shape) for name, tensor in build_model(recipe.model).state_dict().items()}
-    check_shapes(request.source, {name: array.shape for name, array in weights.items()}, like)
+    check_shapes(request.source, {name: array.shape for name, array in weights.items()}, like, _FIX)
     broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
     if broken:
         raise InputError(
@@ -94,7 +95,8 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
         )
 
     source = {"name": request.source.name, "schema": "torch", "digest": _file_digest(request.source), "provenance": {}}
-    epoch = int(foreign.numbers.get("epoch", 0))
+    epoch = foreign.numbers.get("epoch")
+    epoch = epoch if isinstance(epoch, int) and 0 <= epoch < 2**31 else 0
     write_artifact(
         request.out,
         "sym3d.checkpoint",
@@ -103,7 +105,7 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
         attrs={"step": 0, "size": size},
     )
     parameters = sum(array.size for array in weights.values())
-    left_out = tuple(name for name in foreign.states if name not in _NETS)
+    left_out = tuple(printable(name) for name in foreign.states if name not in _NETS)
     report.note(f"{size} px, width {width:g}, {parameters / 1e6:.1f} M parameters, epoch {epoch}")
     return ImportResult(request.out, size, width, confidence, epoch, parameters, left_out)
 
@@ -113,9 +115,9 @@ def _networks(where: Path, weights: dict[str, np.ndarray]) -> tuple[int, float]:
     convolutions = [array.shape for name, array in weights.items() if re.fullmatch(r"netV\.network\.\d+\.weight", name)]
     stages = len(convolutions) - 2  # the last two reach 1×1 and the six numbers
     size = 4 * 2**stages if 0 <= stages <= 16 else 0
-    if size not in _SIZES or len(convolutions[0]) != 4:
+    if size not in _SIZES or len(convolutions[-2]) != 4:
         raise InputError(where, "its viewpoint network is not the method's (64, 128 or 256 pixels)", _FIX)
-    return size, convolutions[0][0] / 32
+    return size, convolutions[-2][0] / 256  # the widest, where rounding to whole groups says least
 
 
 def _recipe(request: ImportRequest, size: int, width: float, confidence: bool) -> Recipe:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stages.artifact import Artifact, open_artifact
 from stages.core.model import Sym3D
 from stages.errors import InputError, UsageError
+from stages.io.sources import printable
 from stages.io.weights import load_vgg16
 from stages.recipe import LossSection, ModelSection, Recipe, parse_recipe
 
@@ -148,7 +149,8 @@ def load_weights(artifact: Artifact, model: nn.Module, group: str = "model") -> 
     state = model.state_dict()
     found = {name.removeprefix(f"{group}/"): name for name in artifact.names if name.startswith(f"{group}/")}
     shapes = {name: tuple(artifact[found[name]].shape) for name in found}
-    check_shapes(artifact.path, shapes, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    wanted = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    check_shapes(artifact.path, shapes, wanted, "train or import it again")
     weights = {}
     for name, like in state.items():
         values = np.asarray(artifact[found[name]][...])
@@ -163,8 +165,8 @@ def load_weights(artifact: Artifact, model: nn.Module, group: str = "model") -> 
     return weights
 
 
-def check_shapes(where: object, found: dict[str, tuple], wanted: dict[str, tuple]) -> None:
-    """Raises InputError unless both hold the same names with the same shapes."""
+def check_shapes(where: object, found: dict[str, tuple], wanted: dict[str, tuple], fix: str) -> None:
+    """Raises InputError, with this advice, unless both hold the same names with the same shapes."""
     missing = [name for name in wanted if name not in found]
     extra = [name for name in found if name not in wanted]
     other = [
@@ -175,11 +177,9 @@ def check_shapes(where: object, found: dict[str, tuple], wanted: dict[str, tuple
     faults = [f"{what} {_some(names)}" for what, names in (("missing", missing), ("unknown", extra)) if names]
     faults += [_some(other)] if other else []
     if faults:
-        raise InputError(
-            where, f"its weights do not fit its networks: {' · '.join(faults)}", "train or import it again"
-        )
+        raise InputError(where, f"its weights do not fit its networks: {' · '.join(faults)}", fix)
 
 
 def _some(names: list[str]) -> str:
     rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest
+    return ", ".join(map(printable, names[:_SHOWN])) + rest

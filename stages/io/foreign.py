@@ -62,7 +62,8 @@ def read_torch_checkpoint(path: str | Path) -> TorchCheckpoint:
             content, read_storage = _open_legacy(file)
             return _collect(content, read_storage, path.stat().st_size)
     except (_Unreadable, PickleError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise InputError(path, f"cannot be read as a torch checkpoint: {error}", _FIX) from error
+        reason = " ".join(str(error).split())
+        raise InputError(path, f"cannot be read as a torch checkpoint: {reason}", _FIX) from error
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror or error})", "check the file") from error
 

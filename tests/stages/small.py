@@ -1,0 +1,63 @@
+"""Small models and data sets for the tests of loading, inference, evaluation and import."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.artifact import make_provenance, write_artifact
+from stages.core.model import Sym3D
+from stages.loading import build_model
+from stages.recipe import parse_recipe
+
+RECIPE = """
+name = "small"
+[data]
+images = "{images}"
+make = "sym3d synth faces.h5 -n 24"
+[model]
+size = {size}
+width = 0.0625
+[optim]
+steps = 10
+"""
+
+
+def small_model(size: int = 64, seed: int = 0, images: str = "faces.h5") -> tuple[Sym3D, str]:
+    """A narrow model with fresh weights, and the text of its recipe."""
+    recipe = parse_recipe(RECIPE.format(size=size, images=images))
+    torch.manual_seed(seed)
+    return build_model(recipe.model), recipe.text()
+
+
+def write_checkpoint(
+    path: Path, size: int = 64, seed: int = 0, images: str = "faces.h5", steps: tuple[int, int] = (10, 10), **replaced
+) -> Path:
+    """A checkpoint at ``steps`` (done, of); ``replaced`` maps dataset → array, or None to leave it out."""
+    model, recipe = small_model(size, seed, images)
+    arrays = {f"model/{name}": tensor.numpy() for name, tensor in model.state_dict().items()}
+    arrays = {name: array for name, array in (arrays | replaced).items() if array is not None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    attrs = {"step": steps[0], "steps": steps[1], "size": size}
+    write_artifact(path, "sym3d.checkpoint", arrays, provenance=make_provenance(recipe=recipe), attrs=attrs)
+    return path
+
+
+def write_data(path: Path, count: int = 10, size: int = 64, seed: int = 0, truth: bool = True, **replaced) -> Path:
+    """Random images; the first 60 % train, then validation, the last 30 % test; a bumpy disc as truth."""
+    rng = np.random.default_rng(seed)
+    split = np.repeat(np.array([0, 1, 2], np.uint8), [count - count // 10 * 4, count // 10, count // 10 * 3])
+    arrays = {
+        "image": rng.integers(0, 255, (count, size, size, 3), np.uint8),
+        "split": split,
+        "name": [f"face {row}" for row in range(count)],
+        "sha256": [f"{row:064x}" for row in range(count)],
+    }
+    if truth:
+        v, u = np.mgrid[:size, :size] / (size - 1) * 2 - 1
+        disc = u**2 + v**2 < 0.7
+        height = rng.uniform(0.02, 0.06, (count, 1, 1))
+        arrays["depth"] = np.where(disc, 1.0 + height * (u**2 + v**2), 0).astype(np.float32)
+        arrays["mask"] = np.repeat(disc[None], count, 0)
+    write_artifact(path, "sym3d.images", arrays | replaced, provenance=make_provenance(recipe=f"test {seed}"))
+    return path
