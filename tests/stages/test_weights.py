@@ -1,0 +1,83 @@
+"""VGG16's weights: where they are looked for, and that only weights are read."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stages.core.perceptual import VGG16Features
+from stages.errors import InputError, MissingPartError
+from stages.io.weights import ENVIRONMENT, find_vgg16, load_vgg16
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "sym3d").mkdir(parents=True)
+    return tmp_path
+
+
+def weights():
+    torch.manual_seed(0)
+    return {key: torch.randn_like(value) for key, value in VGG16Features().state_dict().items()}
+
+
+def test_missing_weights_say_where_they_were_sought_and_how_to_get_them(home):
+    with pytest.raises(MissingPartError, match=r"vgg16\.safetensors.*torchvision.*SYM3D_VGG16.*loss\.features=none"):
+        find_vgg16()
+    with pytest.raises(MissingPartError, match=r"not found at .*mine\.pth"):
+        find_vgg16(str(home / "mine.pth"))
+
+
+def test_the_recipe_comes_before_the_environment_and_that_before_the_cache(home, monkeypatch):
+    in_cache, named, mine = home / "cache/sym3d/vgg16.pth", home / "named.pth", home / "mine.pth"
+    for path in (in_cache, named, mine):
+        path.touch()
+    assert find_vgg16() == in_cache
+    monkeypatch.setenv(ENVIRONMENT, str(named))
+    assert find_vgg16() == named
+    assert find_vgg16(str(mine)) == mine
+
+
+def test_both_formats_give_the_same_features_and_ignore_further_layers(home):
+    whole = weights() | {"features.17.weight": torch.zeros(512, 256, 3, 3), "classifier.6.bias": torch.zeros(1000)}
+    torch.save(whole, home / "vgg.pth")
+    save_file(weights(), home / "vgg.safetensors")
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    first, second = (load_vgg16(str(home / name))(image) for name in ("vgg.pth", "vgg.safetensors"))
+    assert first.shape == (1, 256, 16, 16)
+    assert (first == second).all()
+
+
+def test_features_see_imagenet_normalised_pixels(home):
+    save_file(weights(), home / "vgg.safetensors")
+    network = load_vgg16(str(home / "vgg.safetensors"))
+    grey = torch.tensor([0.485, 0.456, 0.406])[None, :, None, None].expand(1, 3, 8, 8) * 2 - 1
+    assert torch.allclose(network(grey), network.features(torch.zeros(1, 3, 8, 8)), atol=1e-4)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+@pytest.mark.parametrize(
+    "content", [pickle.dumps(Evil()), b"", b"not weights at all", pickle.dumps({"features.0.weight": 1})]
+)
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_anything_else_is_refused_and_nothing_is_executed(home, monkeypatch, content, suffix):
+    monkeypatch.chdir(home)
+    path = home / f"vgg.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"weights|VGG16"):
+        load_vgg16(str(path))
+    assert not (home / "executed").exists()
+
+
+def test_weights_of_another_network_are_refused(home):
+    save_file({key: value[:1].clone() for key, value in weights().items()}, home / "vgg.safetensors")
+    with pytest.raises(InputError, match="not a VGG16"):
+        load_vgg16(str(home / "vgg.safetensors"))
