@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from stages.artifact import Artifact, RowWriter, make_provenance, open_artifact
-from stages.core.inference import for_inference
+from stages.core.inference import QuickSym3D
 from stages.errors import InputError, UsageError
 from stages.io.crops import Crop, crop_box, cut, parse_crop, resize_squares
 from stages.io.files import file_stems, make_folder, safe_stem
@@ -245,7 +245,7 @@ def _predict_rows(
         return None
     model, written, start = loaded.model.to(device), 0, time.perf_counter()
     if batch == 1 and device.type == "cpu":
-        model = for_inference(model)
+        model = QuickSym3D(model)
     with report.task("infer", total=len(entries), done=len(entries) - len(pending)) as task:
         for rows in np.split(pending, range(batch, len(pending), batch)):
             good, pictures = [], []

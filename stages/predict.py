@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from stages.artifact import Artifact
+from stages.core.inference import QuickSym3D
 from stages.core.model import Factors, Reconstruction, Sym3D
 from stages.errors import InputError, UsageError
 
@@ -63,14 +64,14 @@ def to_images(pictures: Tensor) -> np.ndarray:
     return ((pictures.clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def prediction_fields(model: Sym3D) -> tuple[str, ...]:
+def prediction_fields(model: Sym3D | QuickSym3D) -> tuple[str, ...]:
     """The names of the arrays that :func:`predict` returns."""
     maps = ("canonical_depth", "depth", "valid", "albedo", "shading", "canonical_image", "reconstruction")
     return ("image", *maps, "view", "light", *(("confidence",) if model.netC is not None else ()))
 
 
 @torch.inference_mode()
-def predict(model: Sym3D, images: np.ndarray, batch: int = 16) -> dict[str, np.ndarray]:
+def predict(model: Sym3D | QuickSym3D, images: np.ndarray, batch: int = 16) -> dict[str, np.ndarray]:
     """What the model says about uint8 images (N, S, S, 3), S the model's size, ``batch`` at a time.
 
     Returns the fields of ``sym3d.prediction`` but for the name; ``confidence`` only when the model has the network.

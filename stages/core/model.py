@@ -68,7 +68,8 @@ class Sym3D(nn.Module):
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
     tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face lit
     and turned the other way explains the images as well. ``align_corners`` False samples the texture as the reference
-    does by accident on torch ≥ 1.3, whose grid_sample changed its default: the picture shrinks by (W-1)/W.
+    does by accident on torch ≥ 1.3, whose grid_sample changed its default: the picture shrinks by (W-1)/W. ``he_init``
+    starts the light and viewpoint encoders from He's initialisation.
     """
 
     def __init__(
@@ -88,12 +89,13 @@ class Sym3D(nn.Module):
         confidence: bool = True,
         convex_prior: float = 0.0,
         align_corners: bool = True,
+        he_init: bool = False,
     ):
         super().__init__()
         self.netD = Autoencoder(1, size, width, tanh=False)
         self.netA = Autoencoder(3, size, width, tanh=True)
-        self.netL = Encoder(4, size, width)
-        self.netV = Encoder(6, size, width)
+        self.netL = Encoder(4, size, width, he_init=he_init)
+        self.netV = Encoder(6, size, width, he_init=he_init)
         self.netC = ConfidenceNet(size, width) if confidence else None
         self.size, self.fov = size, fov
         self.depth_min, self.depth_max = depth_min, depth_max
@@ -112,24 +114,27 @@ class Sym3D(nn.Module):
 
     def predict(self, image: Float[Tensor, "b 3 h w"]) -> Factors:
         """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1]."""
-        raw = self.netD(image)[:, 0].float()
-        free_depth = self.metric_depth(raw)
+        return self.interpret({name: network(image) for name, network in self.named_children()})
+
+    def interpret(self, said: dict) -> Factors:
+        """Name of a network → what it said about the images: numbers become metres, radians and light."""
+        free_depth = self.metric_depth(said["netD"][:, 0].float())
         depth = F.pad(free_depth[:, :, BORDER:-BORDER], (BORDER, BORDER), value=self.border_depth)
-        light = self.netL(image).float()
+        light = said["netL"].float()
         ambient, diffuse = (
             low + (value / 2 + 0.5) * (high - low)
             for value, (low, high) in zip(light[:, :2].unbind(1), (self.ambient, self.diffuse), strict=True)
         )
         direction = F.normalize(torch.cat([light[:, 2:], torch.ones_like(light[:, :1])], 1), dim=1)
-        confidence, perceptual_confidence = self.netC(image) if self.netC else (None, None)
+        confidence, perceptual_confidence = said.get("netC", (None, None))
         return Factors(
             depth=depth,
             free_depth=free_depth,
-            albedo=self.netA(image).float(),
+            albedo=said["netA"].float(),
             ambient=ambient,
             diffuse=diffuse,
             light_direction=direction,
-            view=self.netV(image).float() * self.view_reach,
+            view=said["netV"].float() * self.view_reach,
             confidence=confidence,
             perceptual_confidence=perceptual_confidence,
         )

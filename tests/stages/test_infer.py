@@ -11,7 +11,7 @@ from PIL import Image
 
 import stages.infer
 from stages.artifact import open_artifact
-from stages.core.inference import for_inference
+from stages.core.inference import QuickSym3D
 from stages.core.model import Sym3D
 from stages.errors import InputError, OutputError, StaleError, UsageError
 from stages.infer import InferRequest, run
@@ -217,7 +217,7 @@ def test_results_of_something_else_are_not_touched(tmp_path, checkpoint, photos)
 def test_fewer_operations_give_the_same(size):
     torch.manual_seed(0)
     model = Sym3D(size, 0.5).eval().requires_grad_(False)
-    quick = for_inference(model)
+    quick = QuickSym3D(model)
     image = torch.rand(2, 3, size, size) * 2 - 1
     with torch.inference_mode():
         mine, theirs = model.predict(image), quick.predict(image)
@@ -230,7 +230,7 @@ def test_every_kind_of_layer_is_replaced_exactly(monkeypatch):
     model = small_model()[0].eval().requires_grad_(False)
     image = torch.rand(3, 3, 64, 64) * 2 - 1
     with torch.inference_mode():
-        mine, theirs = model.predict(image), for_inference(model).predict(image)
+        mine, theirs = model.predict(image), QuickSym3D(model).predict(image)
     for name in ("depth", "albedo", "view", "confidence"):
         torch.testing.assert_close(getattr(theirs, name), getattr(mine, name), atol=2e-5, rtol=1e-4)
 
@@ -242,9 +242,9 @@ def test_predict_wants_the_model_s_size():
 
 @pytest.mark.slow
 def test_twenty_images_a_second_at_full_width():
-    """The figure of the README, on two otherwise idle cores."""
+    """The figure that the README gives, on two otherwise idle cores."""
     torch.manual_seed(0)
-    model = for_inference(Sym3D(confidence=False).eval().requires_grad_(False))
+    model = QuickSym3D(Sym3D(confidence=False).eval().requires_grad_(False))
     images = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), np.uint8)
     predict(model, images[:5], 1)
     start = time.perf_counter()
