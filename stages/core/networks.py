@@ -49,9 +49,14 @@ def _down(channels: list[int], bottleneck: int) -> list[nn.Module]:
 
 
 class Encoder(nn.Module):
-    """Image → ``outputs`` numbers in (-1, 1): viewpoint (6) and light (4)."""
+    """Image → ``outputs`` numbers in (-1, 1): viewpoint (6) and light (4).
 
-    def __init__(self, outputs: int, size: int = 64, width: float = 1.0):
+    ``he_init`` keeps the signal's size through the layers (He et al. 2015), and the first outputs small. PyTorch's own
+    initialisation, which is the reference's, loses a factor 0.4 a layer here, where nothing normalises: all images
+    start with the same viewpoint to 1 %, and it takes thousands of steps to tell them apart.
+    """
+
+    def __init__(self, outputs: int, size: int = 64, width: float = 1.0, *, he_init: bool = False):
         super().__init__()
         channels = [_channels(c, width) for c in (32, 64, 128, 256, *[256] * _extra_stages(size))]
         layers: list[nn.Module] = []
@@ -60,6 +65,11 @@ class Encoder(nn.Module):
         layers += [_conv(channels[-1], channels[-1], 4, 1, 0), nn.ReLU(inplace=True)]
         layers += [_conv(channels[-1], outputs, 1, 1, 0), nn.Tanh()]
         self.network = nn.Sequential(*layers)
+        if he_init:
+            *hidden, last = (layer.weight for layer in layers if isinstance(layer, nn.Conv2d))
+            for weight in hidden:
+                nn.init.kaiming_normal_(weight, nonlinearity="relu")
+            nn.init.normal_(last, std=0.1 / math.sqrt(last.shape[1]))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs"]:
         return self.network(image).flatten(1)

@@ -74,6 +74,8 @@ class ModelSection(_Section):
     """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
     align_corners: bool = True
     """False samples textures as the reference implementation does by accident on torch 1.3 and later."""
+    he_init: bool = False
+    """Start the light and viewpoint encoders from He's initialisation: viewpoints spread out much earlier."""
 
     @model_validator(mode="after")
     def _depths_make_sense(self):

@@ -116,3 +116,11 @@ def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
     assert any("noisy" in sign for sign in symptoms(noisy, 0.2))
     turned = replace(good, view=torch.tensor([0.0, 0.0, 0.8, 0.0, 0.0, 0.0]).expand(4, 6))
     assert any("rotation" in sign for sign in symptoms(turned, 0.2))
+
+
+def test_he_initialisation_tells_images_apart_from_the_start():
+    images = torch.rand(8, 3, 64, 64) * 2 - 1
+    images[:4, :, :, :32] *= 0.1
+    spread = {he: Encoder(6, he_init=he)(images).std(0).mean().item() for he in (False, True)}
+    assert spread[True] > 10 * spread[False]
+    assert Encoder(6, he_init=True)(images).abs().max() < 0.6

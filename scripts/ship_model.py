@@ -1,0 +1,22 @@
+"""Turn a run into a model that ships: its (averaged) weights as float16, without optimizer or log.
+
+python scripts/ship_model.py runs/small-0 stages/models/synfaces-small.h5
+"""
+
+import sys
+
+import numpy as np
+
+from stages.artifact import make_provenance, open_artifact, write_artifact
+from stages.loading import find_checkpoint, load_model
+
+if __name__ == "__main__":
+    source, out = sys.argv[1:]
+    loaded = load_model(source)
+    with open_artifact(find_checkpoint(source)) as parent:
+        provenance = make_provenance(recipe=loaded.recipe.text(), seed=loaded.recipe.run.seed, parents=[parent])
+        arrays = {
+            f"model/{name}": value.numpy().astype(np.float16) for name, value in loaded.model.state_dict().items()
+        }
+        attrs = {key: parent.attrs[key] for key in ("step", "steps", "seconds", "size")}
+        write_artifact(out, "sym3d.checkpoint", arrays, provenance=provenance, attrs=attrs)
