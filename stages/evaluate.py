@@ -316,6 +316,6 @@ def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.nd
             depth, foreground = _truth(target.data, np.array([row]))
             truth = torch.where(foreground, depth, 0)[0].numpy()
             lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
-            figures = f"SIDE {100 * scores['side'][at]:.3f} ×10⁻² · MAD {scores['mad'][at]:.2f}°"
+            figures = f"SIDE {scores['side'][at]:.5f} · MAD {scores['mad'][at]:.2f}°"
             labels.append(f"{kind} {rank + 1} · {names[row]} · {figures}")
     return contact_sheet(lines, labels)

@@ -254,7 +254,6 @@ def _predict_rows(
                     pictures.append(entries[row].load())
                     good.append(row)
                 except UnusableError as error:
-                    report.warn(f"{entries[row].name}: skipped ({error})")
                     writer.drop(row, entries[row].name, str(error))
             if good:
                 fields = predict(model, np.stack(pictures), batch)

@@ -60,8 +60,10 @@ def read_pickle(file: BinaryIO, seen: Callable[[Stored], None] = lambda stored: 
     """
     try:
         return _Reader(seen).read(file)
+    except PickleError:
+        raise
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, EOFError, OverflowError) as error:
-        raise PickleError(f"not a readable pickle ({error})") from error
+        raise PickleError("not a readable pickle") from error
 
 
 class _Reader:

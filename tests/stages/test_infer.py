@@ -38,17 +38,6 @@ def photos(tmp_path):
     return folder
 
 
-class Notes:
-    """A report that remembers its warnings."""
-
-    def __init__(self):
-        self.warnings, self.notes = [], []
-        self.warn, self.note = self.warnings.append, self.notes.append
-
-    task = stages.infer.Silent.task
-    advance = stages.infer.Silent.advance
-
-
 def test_one_photograph_to_files(tmp_path, checkpoint, photos, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run(InferRequest(checkpoint, (photos / "a.png",), formats=("obj", "glb", "ply")))
@@ -118,12 +107,10 @@ def test_bad_images_among_good_ones_are_skipped(tmp_path, checkpoint, photos):
     (photos / "aa.png").write_bytes(b"no image")
     (photos / "cc.png").write_bytes((photos / "c.png").read_bytes()[:2000])
     (photos / "empty.jpg").touch()
-    report = Notes()
-    result = run(InferRequest(checkpoint, (photos,), tmp_path / "out", batch=2, formats=("ply",)), report=report)
+    result = run(InferRequest(checkpoint, (photos,), tmp_path / "out", batch=2, formats=("ply",)))
     assert result.images == 5
     assert [name for name, _ in result.skipped] == ["aa.png", "cc.png", "empty.jpg"]
     assert all(reason for _, reason in result.skipped)
-    assert len(report.warnings) == 3
     with open_artifact(result.prediction) as found:
         assert found.strings("name") == ["a.png", "b.png", "c.png", "d.png", "more/e.png"]
     again = run(InferRequest(checkpoint, (photos,), tmp_path / "out", batch=2, formats=("ply",)))
