@@ -47,7 +47,7 @@ def open_source(path: Path, exclude: Collection[Path] = ()) -> Iterator[Source]:
 
     Args:
         path: folder; zip; or text file with one path per line, relative to the folder that the list is in.
-        exclude: files that are no candidates, such as the result that is being written into the same folder.
+        exclude: files and folders that are no candidates, such as the result that is written into the same folder.
 
     Raises:
         InputError: nothing there, not one of the three, or no file in it.
@@ -126,7 +126,9 @@ def _walk(root: Path, exclude: Collection[str]) -> tuple[Item, ...]:
         add(error.filename, f"unreadable folder: {_reason(error)}")
 
     for folder, folders, files in os.walk(root, onerror=unreadable):
-        folders[:] = [name for name in folders if not _hidden([name])]
+        folders[:] = [
+            name for name in folders if not _hidden([name]) and _real(os.path.join(folder, name)) not in exclude
+        ]
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):
                 add(os.path.join(folder, name), "link to a folder: not followed")

@@ -302,6 +302,13 @@ def test_result_inside_the_source_folder(tmp_path):
     assert run(request).already_complete
 
 
+def test_a_folder_of_results_inside_the_source_is_no_source(tmp_path):
+    folder = fill(tmp_path / "in", 2)
+    fill(folder / "out" / "deeper", 2, start=2)
+    with sources.open_source(folder, exclude=[folder / "out"]) as source:
+        assert [item.name for item in source.items] == ["0000.png", "0001.png"]
+
+
 @pytest.mark.parametrize("make", ["missing", "empty", "hidden", "binary", "zip", "broken zip", "empty list", "fifo"])
 def test_sources_that_hold_nothing(tmp_path, make):
     source = tmp_path / "source"
