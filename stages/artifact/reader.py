@@ -104,8 +104,8 @@ def _stated_sum(name: str, dataset: h5py.Dataset) -> str:
 def open_artifact(path: str | os.PathLike, schema: str | None = None) -> Artifact:
     """Open a complete artifact for reading, of the named schema or of any.
 
-    Raises InputError when it is missing, a folder, no HDF5, damaged, unfinished, of another schema, newer than this
-    program, or has links, virtual data or sizes that no artifact has.
+    Raises InputError when it is missing, a folder or a pipe, no HDF5, damaged, unfinished, of another schema, newer
+    than this program, or has links, virtual data or sizes that no artifact has.
     """
     path = Path(path)
     with _reading(path):
@@ -113,6 +113,8 @@ def open_artifact(path: str | os.PathLike, schema: str | None = None) -> Artifac
             raise InputError(path, "is a folder, not an artifact", "name a file in it")
         if not path.exists():
             raise _missing(path)
+        if not path.is_file():  # a named pipe would keep us waiting for somebody to write into it
+            raise InputError(path, "is no regular file", "name a file that sym3d wrote")
         check_seal(path)
         artifact = open_unsealed(path)
         if schema is not None and artifact.schema != schema:

@@ -1,6 +1,7 @@
 """Files that are no artifact, or no longer, or pretend to be: one InputError of one line, never a crash."""
 
 import json
+import os
 import random
 import time
 
@@ -27,6 +28,11 @@ def test_no_file(tmp_path):
     assert refused(tmp_path / "none.h5") == "does not exist"
     assert refused(tmp_path) == "is a folder, not an artifact"
     assert refused(tmp_path / "none" / "below.h5") == "does not exist"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    assert refused(tmp_path / "pipe.h5") == "is no regular file"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + b"\0" * 2000, b"sym3d artifact\n" + b"\0" * 2000])
