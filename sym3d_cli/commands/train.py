@@ -35,13 +35,15 @@ def main(
     if data is not None:
         if not data.exists():
             raise InputError(data, "no such file", "check --data")
-        settings.append(f"data.images={json.dumps(str(data))}")  # so that the run's own recipe says what it saw
+        settings.append(_naming(data))
     loaded = load_recipe(recipe, settings)
     found = find_recipe(recipe)
     name = name or loaded.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise UsageError("--name", f"{name} cannot name a folder under runs/", "use letters, digits and . _ -")
     images = None if check else find_images(loaded, found)
+    if images is not None:  # the run's own recipe says what it saw, for whoever evaluates it
+        loaded = load_recipe(recipe, [*settings, _naming(images)])
     if recipe.endswith(".toml") and found != Path(recipe):
         report.note(f"{recipe} is not here: this is the recipe that comes with sym3d, {found}")
     if check:
@@ -55,3 +57,8 @@ def main(
     report.note(f"{result.steps} steps in {result.seconds:.0f} s" + (f" · {figures}" if figures else ""))
     report.note(f"next: sym3d eval {result.run_dir}")
     print_lines([result.checkpoint])
+
+
+def _naming(images: Path) -> str:
+    """The setting that makes a recipe name this file."""
+    return f"data.images={json.dumps(str(images), ensure_ascii=False)}"

@@ -130,6 +130,16 @@ def test_train_remembers_its_data_and_is_not_done_twice(here, place):
     assert (place / "runs" / "tiny" / "checkpoint.h5").read_bytes() == before
 
 
+@pytest.mark.parametrize("option", [[], ["--data", "own/😺.h5"]])
+def test_a_run_says_where_its_data_were_found(sym3d, place, tmp_path, option):
+    (tmp_path / "own").mkdir()
+    os.link(place / "faces.h5", tmp_path / "own" / "😺.h5")
+    recipe = load_recipe("tiny", ["data.images=😺.h5"])
+    (tmp_path / "own" / "mine.toml").write_text(recipe.text(), encoding="utf-8")
+    assert sym3d("train", "own/mine.toml", *option, *SHORT).exit_code == 0
+    assert sym3d("eval").exit_code == 0
+
+
 def test_train_of_another_recipe_is_stale(here, refused):
     line = refused(4, "train", "tiny", "--data", "faces.h5", *SHORT, "-s", "optim.lr=2e-4")
     assert "--overwrite" in line or "--name" in line
