@@ -77,7 +77,8 @@ def explain(error: BaseException, command: str | None, *, debug: bool) -> int:
         error_line(str(error))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        resume = "; run the same command again to resume" if command in RESUMABLE else ""
+        anew = " without --overwrite" if "--overwrite" in sys.argv else ""
+        resume = f"; run the same command again{anew} to resume" if command in RESUMABLE else ""
         print(f"sym3d: interrupted{resume}", file=sys.stderr)
         return 130
     if isinstance(error, OSError) and error.errno in UNWRITABLE + UNREADABLE:

@@ -190,6 +190,12 @@ def test_ctrl_c_in_what_resumes(command, capsys):
     assert capsys.readouterr().err == "sym3d: interrupted; run the same command again to resume\n"
 
 
+def test_ctrl_c_with_overwrite_does_not_advise_to_start_over(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["sym3d", "train", "tiny", "--overwrite"])
+    explain(KeyboardInterrupt(), "train", debug=False)
+    assert "run the same command again without --overwrite to resume" in capsys.readouterr().err
+
+
 # Real processes
 
 
