@@ -51,7 +51,7 @@ class Schema:
 
 
 VIEW = "rotation angles about x, y, z, then translation along them; rotation centre (0, 0, 1)"
-LIGHT = "ambient, diffuse, unit direction towards the light"
+LIGHT = "ambient, diffuse, unit direction that the light shines in"
 CAMERA = "camera: x right, y down, z forward"
 PIXELS = "image: u right, v down, pixel centres at integers"
 
