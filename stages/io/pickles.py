@@ -62,7 +62,7 @@ def read_pickle(file: BinaryIO, seen: Callable[[Stored], None] = lambda stored: 
         return _Reader(seen).read(file)
     except PickleError:
         raise
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, EOFError, OverflowError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, MemoryError) as error:
         raise PickleError("not a readable pickle") from error
 
 

@@ -2,10 +2,8 @@
 
 import os
 from pathlib import Path
-from pickle import UnpicklingError  # only its name: nothing is unpickled here
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from stages.core.perceptual import VGG16_LAYERS, VGG16Features
@@ -53,7 +51,7 @@ def load_vgg16(path: str | None = None) -> VGG16Features:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+    except Exception as error:  # on a file of another kind, such as a web page saved by mistake, torch raises anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(file, f"unreadable weights ({reason})", "give a state dict (.pth) or safetensors") from error
     network = VGG16Features()

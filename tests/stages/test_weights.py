@@ -65,7 +65,11 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    "content", [pickle.dumps(Evil()), b"", b"not weights at all", pickle.dumps({"features.0.weight": 1})]
+    "content",
+    [
+        *(pickle.dumps(Evil()), pickle.dumps({"features.0.weight": 1}), b"", b"not weights at all"),
+        *(b"hello", b"<!DOCTYPE html>\n<html>404</html>", b"\x80\x02h\x00."),
+    ],
 )
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_anything_else_is_refused_and_nothing_is_executed(home, monkeypatch, content, suffix):
