@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stages.errors import OutputError
-from sym3d_cli.console import clean, print_json, print_lines, print_table
+from sym3d_cli.console import print_json, print_lines, print_table
 from sym3d_cli.options import AsJson, epilog
 
 EXAMPLES = ("sym3d recipes list", "sym3d recipes show cats", "sym3d recipes copy small mine.toml")
@@ -44,7 +44,7 @@ def _about(path: Path) -> str:
 @app.command("show", epilog=epilog(["sym3d recipes show cats"]))
 def show(name: Name) -> None:
     """Print a recipe as it is written; `sym3d train --check` prints it with every default filled in."""
-    print(_text(name), end="")
+    print_lines(_text(name).replace("\t", "    ").splitlines())
 
 
 @app.command("copy", epilog=epilog(["sym3d recipes copy cats", "sym3d recipes copy small mine.toml"]))
@@ -90,5 +90,4 @@ def _text(name: str) -> str:
     from stages.recipe import find_recipe, load_recipe
 
     load_recipe(name)
-    text = find_recipe(name).read_text(encoding="utf-8-sig")
-    return "\n".join(clean(line.replace("\t", "    ")) for line in text.splitlines()) + "\n"
+    return find_recipe(name).read_text(encoding="utf-8-sig")

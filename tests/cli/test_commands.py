@@ -41,6 +41,13 @@ def test_recipes_copy(sym3d, refused, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["cats.toml"]
 
 
+def test_recipes_copy_keeps_every_character(sym3d, tmp_path):
+    text = load_recipe("tiny", ["data.images=a\u00a0b.h5"]).text() + "# tab\t, no-break\u00a0space\n"
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    assert lines(sym3d("recipes", "copy", "mine.toml", "yours.toml")) == ["yours.toml"]
+    assert (tmp_path / "yours.toml").read_text(encoding="utf-8") == text
+
+
 def test_recipes_keys(sym3d):
     printed = lines(sym3d("recipes", "keys", "optim"))
     assert "optim.lr\t0.0001\tLearning rate." in printed
