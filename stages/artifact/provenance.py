@@ -22,7 +22,7 @@ def make_provenance(*, recipe: str = "", seed: int | None = None, parents: Seque
     parents: open artifacts, or dicts with at least ``name`` and ``digest`` for sources that are no artifacts.
     Only recipe, seed and the parents' digests decide whether a result is stale; the rest is for people.
     """
-    argv = list(sys.argv)
+    argv = [*(Path(name).name for name in sys.argv[:1]), *sys.argv[1:]]  # where sym3d is installed is nobody's business
     if len(argv) > ARGV_KEPT:
         argv = [*argv[:ARGV_KEPT], f"... and {len(argv) - ARGV_KEPT} more"]
     return {

@@ -124,7 +124,7 @@ def test_a_long_story_fits(checkpoint):
 
 
 def test_provenance_says_what_when_and_from_what(images, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["sym3d", "prep", *map(str, range(1000))])
+    monkeypatch.setattr(sys, "argv", ["/home/me/.venv/bin/sym3d", "prep", *map(str, range(1000))])
     with open_artifact(images) as parent:
         origin = make_provenance(recipe="size = 8", seed=3, parents=[parent, {"name": "faces", "digest": "ab"}])
         assert origin["parents"][0] == {
@@ -137,6 +137,7 @@ def test_provenance_says_what_when_and_from_what(images, monkeypatch):
     assert (origin["recipe"], origin["seed"]) == ("size = 8", 3)
     assert set(origin["versions"]) == {"python", "sym3d", "torch", "numpy"}
     assert len(origin["argv"]) == 65
+    assert origin["argv"][0] == "sym3d"
     assert origin["created"].endswith("+00:00")
     json.dumps(origin)
 
