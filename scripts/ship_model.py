@@ -10,11 +10,19 @@ import numpy as np
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.loading import find_checkpoint, load_model
 
+
+def without_argv(provenance: dict) -> dict:
+    """The chain, but for the command lines: they name folders of the machine that trained."""
+    parents = [parent | {"provenance": without_argv(parent.get("provenance", {}))} for parent in provenance["parents"]]
+    return {key: value for key, value in provenance.items() if key != "argv"} | {"parents": parents}
+
+
 if __name__ == "__main__":
     source, out = sys.argv[1:]
     loaded = load_model(source)
     with open_artifact(find_checkpoint(source)) as parent:
-        provenance = make_provenance(recipe=loaded.recipe.text(), seed=loaded.recipe.run.seed, parents=[parent])
+        recipe = loaded.recipe
+        provenance = without_argv(make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[parent]))
         arrays = {
             f"model/{name}": value.numpy().astype(np.float16) for name, value in loaded.model.state_dict().items()
         }

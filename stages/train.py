@@ -1,9 +1,10 @@
 """Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
 
 import copy
+import fcntl
 import math
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from stages.core.health import symptoms
 from stages.core.metrics import evaluation_mask, mad, side
 from stages.core.model import Sym3D, objective
 from stages.data.batches import batch_flips, batch_rows
-from stages.errors import DivergedError, InputError, MissingPartError, StaleError
+from stages.errors import DivergedError, InputError, MissingPartError, OutputError, StaleError
 from stages.interrupt import stop_requested
+from stages.io.files import make_folder
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.loading import build_features, build_model, load_model
 from stages.predict import predict, to_tensor
@@ -69,8 +71,15 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     (the last good checkpoint stays), KeyboardInterrupt after Ctrl-C or SIGTERM (the step is finished and saved first).
     """
     report = report or Silent()
+    # Before anything starts torch's threads: they inherit how this one treats denormals.
+    with _flushing_denormals():
+        data = _load_data(request.data, request.recipe)
+        with _only_one(request.run_dir):
+            return _train(request, data, report)
+
+
+def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
-    data = _load_data(request.data, recipe)
     state = _fresh_state(recipe)
     if checkpoint.exists() and not request.overwrite:
         _check_same_run(checkpoint, recipe, data.parent)
@@ -84,17 +93,16 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     if state.step:
         report.note(f"{request.run_dir}: resuming at step {state.step} of {total}")
 
-    warned: set[str] = set()
+    saved, warned = state.step, set()  # the step of the checkpoint, what was warned of
     pending: list[dict[str, float]] = []
     with (
-        _flushing_denormals(),
         stop_requested() as stopping,
         _board(request) as board,
         report.task(f"train {recipe.name}", total, state.step) as task,
     ):
         while state.step < total and not stopping():
             started = time.perf_counter()
-            pending.append(_step(state, data.train, features, recipe, steps_per_epoch, checkpoint))
+            pending.append(_step(state, data.train, features, recipe, steps_per_epoch, saved))
             state.seconds += time.perf_counter() - started
             validate, keep, log = (
                 state.step == total or state.step % every == 0
@@ -103,16 +111,19 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
             if validate or keep or log:  # a saved run has a complete log
                 state.log.append(_log_row(state, pending, recipe.optim.batch))
                 pending = []
+            signs: list[str] = []
             if validate:
                 metrics, signs = _validate(state.best, data)
                 state.log[-1] |= metrics
-                if state.step >= SETTLED:
-                    for sign in sorted(set(signs) - warned):
-                        report.warn(f"step {state.step}: {sign}")
-                    warned |= set(signs)
-                _write_sheet(request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data)
             if keep:
                 save(checkpoint, state, provenance, total)
+                saved = state.step
+            if validate:  # after saving: a picture that cannot be written must not cost the weights
+                _write_sheet(request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data)
+            if state.step >= SETTLED:
+                for sign in sorted(set(signs) - warned):
+                    report.warn(f"step {state.step}: {sign}")
+                warned |= set(signs)
             if board is not None and not pending:
                 for key, value in state.log[-1].items():
                     board.add_scalar(key, value, state.step)
@@ -121,7 +132,9 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
             if pending:
                 state.log.append(_log_row(state, pending, recipe.optim.batch))
             save(checkpoint, state, provenance, total)
-            report.note(f"{checkpoint}: saved at step {state.step} of {total}; the same command goes on from there")
+            report.note(
+                f"{checkpoint}: saved at step {state.step} of {total}; without --overwrite it goes on from there"
+            )
             raise KeyboardInterrupt
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
 
@@ -144,13 +157,12 @@ def _load_data(path: Path, recipe: Recipe) -> _Data:
         if len(train) < batch:
             raise InputError(path, f"has {len(train)} training images for batches of {batch}", "lower optim.batch")
         validation = validation[: recipe.run.validate_images]
-        everything = images["image"][:]
         truth = "depth" in images and "mask" in images
         return _Data(
-            train=torch.from_numpy(everything[train]).to(_device()),
-            validation=everything[validation],
-            depth=torch.from_numpy(images["depth"][:][validation]).to(_device()) if truth else None,
-            mask=torch.from_numpy(images["mask"][:][validation].astype(bool)).to(_device()) if truth else None,
+            train=torch.from_numpy(images["image"][train]).to(_device()),
+            validation=images["image"][validation],
+            depth=torch.from_numpy(images["depth"][validation]).to(_device()) if truth else None,
+            mask=torch.from_numpy(images["mask"][validation].astype(bool)).to(_device()) if truth else None,
             parent=make_provenance(parents=[images])["parents"][0],
         )
 
@@ -196,7 +208,7 @@ def _method(recipe: Recipe) -> dict[str, object]:
 
 
 def _step(
-    state: TrainingState, images: Tensor, features: nn.Module | None, recipe: Recipe, steps_per_epoch: int, keep: Path
+    state: TrainingState, images: Tensor, features: nn.Module | None, recipe: Recipe, steps_per_epoch: int, saved: int
 ) -> dict[str, float]:
     """One step of Adam on one batch; returns the parts of the loss."""
     loss, optim, seed = recipe.loss, recipe.optim, recipe.run.seed
@@ -216,14 +228,14 @@ def _step(
             features=features,
         )
     except InputError as error:  # the rasteriser refuses a surface that is not finite
-        raise _diverged(state.step, "the depth", rows, keep) from error
+        raise _diverged(state.step, "the depth", rows, saved) from error
     state.optimizer.zero_grad()
     parts["total"].backward()
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
     values = {key: value.item() for key, value in (parts | {"gradient_norm": norm}).items()}
     broken = [key for key, value in values.items() if not math.isfinite(value)]
     if broken:
-        raise _diverged(state.step, " and ".join(broken), rows, keep)
+        raise _diverged(state.step, " and ".join(broken), rows, saved)
     state.optimizer.step()
     state.step += 1
     if state.average is not None:
@@ -234,8 +246,8 @@ def _step(
     return values
 
 
-def _diverged(step: int, what: str, rows: Tensor, keep: Path) -> DivergedError:
-    kept = f"{keep} keeps the last good step" if keep.exists() else "nothing was saved yet"
+def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:
+    kept = f"the checkpoint keeps step {saved}" if saved else "nothing was saved yet"
     return DivergedError(
         f"step {step + 1}",
         f"{what} not finite on training images {rows.tolist()}",
@@ -306,6 +318,24 @@ def _flushing_denormals():
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+@contextmanager
+def _only_one(run_dir: Path):
+    """Hold the run's folder, which is made here: two trainings in it would overwrite each other.
+
+    Raises OutputError when another process holds it or it cannot be written; before the first step, not after many.
+    """
+    with ExitStack() as stack:
+        make_folder(run_dir)
+        try:
+            lock = stack.enter_context(open(run_dir / ".lock", "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(run_dir, "another process is training here", "wait for it, or use --name") from error
+        except OSError as error:
+            raise OutputError(run_dir, f"cannot be written ({error.strerror})", "use another folder") from error
+        yield
 
 
 @contextmanager
