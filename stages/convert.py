@@ -23,7 +23,7 @@ _SIZES = (64, 128, 256)
 _FIX = "give a checkpoint that the reference implementation wrote"
 _OPTIONS = (
     *("depth_min", "depth_max", "border_depth", "max_rotation_degrees", "max_translation_xy", "max_translation_z"),
-    *("ambient", "diffuse", "fov"),
+    *("ambient", "diffuse", "fov", "align_corners"),
 )
 _RECIPE = """
 name = "{name}"
@@ -54,6 +54,7 @@ class ImportRequest:
     ambient: tuple[float, float] = (0.0, 1.0)
     diffuse: tuple[float, float] = (0.0, 1.0)
     fov: float = 10.0
+    align_corners: bool = True
     overwrite: bool = False
 
 
@@ -133,7 +134,7 @@ def _recipe(request: ImportRequest, size: int, width: float, confidence: bool) -
 
 
 def _toml(value: object) -> str:
-    return f"[{value[0]}, {value[1]}]" if isinstance(value, tuple) else str(value)
+    return f"[{value[0]}, {value[1]}]" if isinstance(value, tuple) else str(value).lower()
 
 
 def _file_digest(path: Path) -> str:

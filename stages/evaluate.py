@@ -285,6 +285,7 @@ def _summary(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[st
 def _options(request: EvaluateRequest) -> str:
     return (
         f"split = {request.split}\nmetrics = {','.join(request.metrics)}\nbaselines = {','.join(request.baselines)}\n"
+        f"ema = {str(request.ema).lower()}\n"
     )
 
 

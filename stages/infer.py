@@ -163,6 +163,8 @@ def _read_photograph(path: Path) -> bytes:
 
 
 def _is_artifact(path: Path) -> bool:
+    if not path.is_file():  # a pipe would wait for a writer
+        return False
     try:
         with path.open("rb") as file:
             return file.read(16).startswith(ARTIFACTS)

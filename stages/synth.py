@@ -98,6 +98,8 @@ def _check(request: SynthRequest) -> None:
     if not 0 <= request.seed < 2**63:
         raise UsageError("seed", f"{request.seed} is out of range", "use a whole number from 0 to 2^63 - 1")
     try:
+        if torch.device(request.device).type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda are")
         torch.empty(1, device=request.device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

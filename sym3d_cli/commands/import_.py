@@ -20,6 +20,7 @@ CONFIGURED = (
     "ambient",
     "diffuse",
     "fov",
+    "align_corners",
 )
 
 
