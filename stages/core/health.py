@@ -34,9 +34,8 @@ def symptoms(factors: Factors, depth_range: float) -> list[str]:
     roughness = (depth.diff(dim=2).abs().mean() + depth.diff(dim=1).abs().mean()).item() / depth_range
     if roughness > 0.1:
         found.append("the depth is noisy; try loss.smoothness=0.1")
-    roll = factors.view[:, 2]
-    if roll.mean().abs().item() > math.radians(25) and roll.std().item() < math.radians(8):
-        found.append(
-            "every viewpoint is the same in-plane rotation (collapsed); try a lower optim.lr or calmer backgrounds"
-        )
+    angles = factors.view[:, :3]
+    stuck = (angles.mean(0).abs() > math.radians(25)) & (angles.std(0) < math.radians(8))
+    if stuck.any():
+        found.append("every viewpoint is the same rotation (collapsed); try a lower optim.lr or calmer backgrounds")
     return found

@@ -218,7 +218,8 @@ def test_a_full_disk_behind_stdout():
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_real_ctrl_c(tmp_path):
     code = (
-        "import time, stages.recipe\n"
+        "import signal, time, stages.recipe\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whoever runs the tests may ignore it
         "def slow():\n    print('started', flush=True)\n    time.sleep(30)\n"
         "stages.recipe.shipped_recipes = slow\n"
         "from sym3d_cli.app import app\n"
