@@ -10,19 +10,20 @@ import torch
 
 from stages.artifact import Artifact, make_provenance, open_artifact, write_artifact
 from stages.core.metrics import evaluation_mask, mad, side
+from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
 from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.io.threads import chunks
 from stages.loading import find_target, load_model
-from stages.predict import check_split, pick_device, predict, split_rows
+from stages.predict import check_split, predict, split_rows
 from stages.progress import Report, Silent
 from stages.recipe import Recipe, find_images, parse_recipe
+from stages.truth import BASELINES, CHUNK, baseline_depth, open_truth, true_depth
 
 __all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
 
 METRICS = {"side": side, "mad": mad}
-BASELINES = ("null-depth", "average-depth")
 SHEET_EACH = 5  # worst, and as many best
-CHUNK = 256  # rows of truth in memory at a time
 SHEET_FIELDS = (
     *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
     *("depth", "valid"),
@@ -113,7 +114,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
             _refuse_stale(out, provenance)
         scores = _judge(target, request.batch, report)
         for baseline in request.baselines:
-            found = _judge_constant(_baseline(baseline, data, target.rows), target)
+            found = _judge_constant(baseline_depth(baseline, data, target.rows), target)
             scores |= {f"baseline/{baseline}/{metric}": values for metric, values in found.items()}
         summary = _summary(request, scores)
         gaps = int(np.isnan(scores["side"]).sum())
@@ -148,7 +149,7 @@ def _check_choices(request: EvaluateRequest) -> None:
 
 def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack) -> _Target:
     loaded = load_model(path, ema=request.ema)
-    data = _open_data(request.data or find_images(loaded.recipe), stack)
+    data = open_truth(request.data or find_images(loaded.recipe), stack)
     rows = split_rows(data, request.split, loaded.model.size)
     model = loaded.model.to(pick_device(request.device))
     model.netC = None  # confidence serves the training loss only
@@ -160,7 +161,7 @@ def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack) -> _Targ
 def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) -> _Target:
     """A prediction's rows are found in the data set by name; it must have been made from this very data set."""
     parents = artifact.provenance.get("parents", [])
-    data = _open_data(request.data or find_images(_parent_recipe(artifact)), stack)
+    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack)
     if data.digest not in [parent.get("digest") for parent in parents]:
         made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
         what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"
@@ -191,28 +192,11 @@ def _parent_recipe(artifact: Artifact) -> Recipe:
     raise InputError(artifact.path, "does not say what it was made from", "name the data set as well")
 
 
-def _open_data(path: Path, stack: ExitStack) -> Artifact:
-    data = stack.enter_context(open_artifact(path, "sym3d.images"))
-    if "depth" not in data:
-        fix = "evaluate on images with ground truth, such as those of sym3d synth"
-        raise InputError(path, "has no true depth to compare with", fix)
-    return data
-
-
-def _truth(data: Artifact, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """True depth (K, H, W) in metres and foreground (K, H, W) of ascending rows."""
-    depth = torch.from_numpy(data["depth"][rows])
-    foreground = depth.isfinite() & (depth > 0)
-    if "mask" in data:
-        foreground &= torch.from_numpy(data["mask"][rows])
-    return depth, foreground
-
-
 # -- scores -----------------------------------------------------------------------------------------------------------
 
 
 def _scores(depth: torch.Tensor, valid: torch.Tensor, target: _Target, rows: np.ndarray) -> dict[str, np.ndarray]:
-    truth, foreground = _truth(target.data, rows)
+    truth, foreground = true_depth(target.data, rows)
     mask = evaluation_mask(foreground, valid)
     # Normals look one pixel around: background next to the mask must be finite, and the mask keeps clear of it.
     truth = torch.where(foreground, truth, 1.0)
@@ -225,7 +209,7 @@ def _scores(depth: torch.Tensor, valid: torch.Tensor, target: _Target, rows: np.
 def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]:
     parts = []
     with report.task("eval", total=len(target.rows)) as task:
-        for at in _chunks(len(target.rows), batch):
+        for at in chunks(np.arange(len(target.rows)), batch):
             items = target.items(at)
             depth, valid = torch.from_numpy(items["depth"]), torch.from_numpy(items["valid"])
             parts.append(_scores(depth, valid, target, target.rows[at]))
@@ -236,30 +220,10 @@ def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]
 def _judge_constant(depth: torch.Tensor, target: _Target) -> dict[str, np.ndarray]:
     """Scores of one depth map (H, W), valid everywhere, given as the answer for every image."""
     parts = []
-    for at in _chunks(len(target.rows), CHUNK):
+    for at in chunks(np.arange(len(target.rows)), CHUNK):
         same = depth.expand(len(at), -1, -1)
         parts.append(_scores(same, torch.ones_like(same, dtype=torch.bool), target, target.rows[at]))
     return _join(parts)
-
-
-def _baseline(name: str, data: Artifact, rows: np.ndarray) -> torch.Tensor:
-    """The depth map (H, W), metres, of a trivial prediction."""
-    total = torch.zeros(data["depth"].shape[1:], dtype=torch.float64)
-    if name == "null-depth":
-        return torch.ones_like(total, dtype=torch.float32)
-    train = np.flatnonzero(data["split"][:] == 0)
-    rows = train if len(train) else rows
-    count = torch.zeros_like(total)
-    for at in _chunks(len(rows), CHUNK):
-        depth, foreground = _truth(data, rows[at])
-        total += torch.where(foreground, depth, 0).double().sum(0)
-        count += foreground.sum(0)
-    mean = total / count  # NaN where no image has foreground
-    return torch.where(count > 0, mean, mean[count > 0].mean()).float()
-
-
-def _chunks(count: int, size: int) -> list[np.ndarray]:
-    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -314,7 +278,7 @@ def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.nd
         for rank, at in enumerate(places):
             item = {field: values[0] for field, values in target.items(np.array([at])).items()}
             row = target.rows[at]
-            depth, foreground = _truth(target.data, np.array([row]))
+            depth, foreground = true_depth(target.data, np.array([row]))
             truth = torch.where(foreground, depth, 0)[0].numpy()
             lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
             figures = f"SIDE {scores['side'][at]:.5f} · MAD {scores['mad'][at]:.2f}°"

@@ -14,6 +14,7 @@ import torch
 
 from stages.artifact import Artifact, RowWriter, make_provenance, open_artifact
 from stages.core.inference import QuickSym3D
+from stages.device import pick_device
 from stages.errors import InputError, UsageError
 from stages.io.crops import Crop, crop_box, cut, parse_crop, resize_squares
 from stages.io.files import file_stems, make_folder, safe_stem
@@ -22,7 +23,7 @@ from stages.io.meshes import check_choices, write_meshes
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.sources import LARGEST_FILE, Item, Source, open_source, printable
 from stages.loading import Loaded, load_model
-from stages.predict import check_split, pick_device, predict, prediction_fields, split_rows
+from stages.predict import check_split, predict, prediction_fields, split_rows
 from stages.progress import Report, Silent
 
 __all__ = ["InferRequest", "InferResult", "run"]

@@ -9,25 +9,9 @@ from stages.core.inference import QuickSym3D
 from stages.core.model import Factors, Reconstruction, Sym3D
 from stages.errors import InputError, UsageError
 
-__all__ = ["check_split", "pick_device", "predict", "prediction_fields", "split_rows", "to_images", "to_tensor"]
+__all__ = ["check_split", "predict", "prediction_fields", "split_rows", "to_images", "to_tensor"]
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
-
-
-def pick_device(name: str | None) -> torch.device:
-    """The named device; None is CUDA where there is one. Raises UsageError when this machine has no such device."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError(f"{device.type} is not supported")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"--device {name}", "this machine has no such device", "use cpu, or see sym3d doctor"
-        ) from error
-    return device
 
 
 def check_split(split: str) -> None:

@@ -1,10 +1,9 @@
 """Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
 
 import copy
-import fcntl
 import math
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,13 @@ from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.core.health import symptoms
 from stages.core.metrics import evaluation_mask, mad, side
-from stages.core.model import Sym3D, objective
-from stages.data.batches import batch_flips, batch_rows
-from stages.errors import DivergedError, InputError, MissingPartError, OutputError, StaleError
+from stages.core.model import Sym3D
+from stages.core.objective import objective
+from stages.data.batches import batch_flips, batch_rows, batch_trials
+from stages.device import flushing_denormals, pick_device
+from stages.errors import DivergedError, InputError, MissingPartError, StaleError
 from stages.interrupt import stop_requested
-from stages.io.files import make_folder
+from stages.io.files import hold_folder
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.loading import build_features, build_model, load_model
 from stages.predict import predict, to_tensor
@@ -72,9 +73,9 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     """
     report = report or Silent()
     # Before anything starts torch's threads: they inherit how this one treats denormals.
-    with _flushing_denormals():
+    with flushing_denormals():
         data = _load_data(request.data, request.recipe)
-        with _only_one(request.run_dir):
+        with hold_folder(request.run_dir):
             return _train(request, data, report)
 
 
@@ -86,7 +87,7 @@ def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
         restore(checkpoint, state)
     features = build_features(recipe.loss)
     if features is not None:
-        features.to(_device(), memory_format=torch.channels_last)
+        features.to(pick_device(), memory_format=torch.channels_last)
     provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[data.parent])
     steps_per_epoch = len(data.train) // recipe.optim.batch
     total = recipe.optim.steps or recipe.optim.epochs * steps_per_epoch
@@ -139,10 +140,6 @@ def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _load_data(path: Path, recipe: Recipe) -> _Data:
     size, batch = recipe.model.size, recipe.optim.batch
     with open_artifact(path, "sym3d.images") as images:
@@ -159,17 +156,17 @@ def _load_data(path: Path, recipe: Recipe) -> _Data:
         validation = validation[: recipe.run.validate_images]
         truth = "depth" in images and "mask" in images
         return _Data(
-            train=torch.from_numpy(images["image"][train]).to(_device()),
+            train=torch.from_numpy(images["image"][train]).to(pick_device()),
             validation=images["image"][validation],
-            depth=torch.from_numpy(images["depth"][validation]).to(_device()) if truth else None,
-            mask=torch.from_numpy(images["mask"][validation].astype(bool)).to(_device()) if truth else None,
+            depth=torch.from_numpy(images["depth"][validation]).to(pick_device()) if truth else None,
+            mask=torch.from_numpy(images["mask"][validation].astype(bool)).to(pick_device()) if truth else None,
             parent=make_provenance(parents=[images])["parents"][0],
         )
 
 
 def _fresh_state(recipe: Recipe) -> TrainingState:
     torch.manual_seed(recipe.run.seed)
-    model = build_model(recipe.model).to(_device(), memory_format=torch.channels_last)
+    model = build_model(recipe.model).to(pick_device(), memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False) if recipe.optim.ema else None
     optimizer = torch.optim.Adam(
         model.parameters(),
@@ -226,6 +223,7 @@ def _step(
             perceptual=loss.perceptual,
             smooth=loss.smoothness,
             features=features,
+            **_start(recipe, state.step),
         )
     except InputError as error:  # the rasteriser refuses a surface that is not finite
         raise _diverged(state.step, "the depth", rows, saved) from error
@@ -246,6 +244,16 @@ def _step(
     return values
 
 
+def _start(recipe: Recipe, step: int) -> dict:
+    """What :func:`objective` does otherwise in the first steps: viewpoints are searched, nearer and nearer to the
+    predicted ones, with the shape of the batch for the first half and less and less of it in the second."""
+    done = step / recipe.optim.search_steps if step < recipe.optim.search_steps else 1
+    if done == 1:
+        return {}
+    trials = batch_trials(recipe.run.seed, step, recipe.optim.batch).to(pick_device())
+    return {"template": min(1, 2 - 2 * done), "trials": trials * (1 - 0.8 * done)}
+
+
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:
     kept = f"the checkpoint keeps step {saved}" if saved else "nothing was saved yet"
     return DivergedError(
@@ -259,7 +267,9 @@ def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) ->
     """Means since the last row."""
     before = state.log[-1] if state.log else {"step": 0, "seconds": 0.0}
     rate = (state.step - before["step"]) * batch / max(state.seconds - before["seconds"], 1e-9)
-    means = {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
+    # The search has a part of its own, which ends with it.
+    found = {key: [part[key] for part in parts if key in part] for part in parts for key in part}
+    means = {key: sum(values) / len(values) for key, values in found.items()}
     return {"step": state.step, "seconds": state.seconds, "images_per_second": rate, **means}
 
 
@@ -270,7 +280,7 @@ def _validate(model: Sym3D, data: _Data) -> tuple[dict[str, float], list[str]]:
     scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
     signs: list[str] = []
     for rows in torch.arange(len(data.validation)).split(32):
-        factors = model.predict(to_tensor(data.validation[rows.numpy()], _device()))
+        factors = model.predict(to_tensor(data.validation[rows.numpy()], pick_device()))
         if data.depth is not None:
             seen, truth = model.render(factors), data.depth[rows]
             mask = evaluation_mask(data.mask[rows], seen.valid)
@@ -308,34 +318,6 @@ def _status(log: list[dict[str, float]]) -> str:
 def _last_metrics(log: list[dict[str, float]]) -> dict[str, float]:
     row = next((row for row in reversed(log) if "side" in row), {})
     return {key: row[key] for key in ("side", "mad") if key in row}
-
-
-@contextmanager
-def _flushing_denormals():
-    """Denormals slow a CPU severalfold after some hundred steps; others in this process may want theirs."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-@contextmanager
-def _only_one(run_dir: Path):
-    """Hold the run's folder, which is made here: two trainings in it would overwrite each other.
-
-    Raises OutputError when another process holds it or it cannot be written; before the first step, not after many.
-    """
-    with ExitStack() as stack:
-        make_folder(run_dir)
-        try:
-            lock = stack.enter_context(open(run_dir / ".lock", "w"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(run_dir, "another process is training here", "wait for it, or use --name") from error
-        except OSError as error:
-            raise OutputError(run_dir, f"cannot be written ({error.strerror})", "use another folder") from error
-        yield
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The photo-geometric autoencoder: one image → depth, albedo, light, viewpoint, confidence → the image again.
 
-Read :meth:`Sym3D.predict`, :meth:`Sym3D.render` and :func:`objective` in this order: they are the whole method.
+Read :meth:`Sym3D.predict`, :meth:`Sym3D.render` and :func:`stages.core.objective.objective` in this order: they are the
+whole method.
 """
 
 import math
@@ -11,16 +12,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import losses
 from .camera import FOV, apply_view, back_project, project, undo_view
-from .geometry import depth_normals, smoothness
+from .geometry import depth_normals
 from .lighting import shade
 from .networks import Autoencoder, ConfidenceNet, Encoder
 from .raster import rasterise_depth
 
-__all__ = ["Factors", "Reconstruction", "Sym3D", "objective"]
+__all__ = ["Factors", "Reconstruction", "Sym3D"]
 
 BORDER = 2  # columns on the left and the right whose canonical depth is fixed
+
+
+Light = tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, "b 3"]]  # ambient, diffuse, direction
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,12 @@ class Sym3D(nn.Module):
 
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
-    tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face lit
-    and turned the other way explains the images as well. ``align_corners`` False samples the texture as the reference
-    does by accident on torch ≥ 1.3, whose grid_sample changed its default: the picture shrinks by (W-1)/W. ``he_init``
-    starts the light and viewpoint encoders from He's initialisation.
+    tanh) of half an ellipsoid that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
+    lit and turned the other way explains the images as well. ``symmetric`` makes canonical depth and albedo exactly
+    symmetric, each the mean of itself and its mirror image, which leaves the viewpoint to explain what is not.
+    ``align_corners`` False samples the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample
+    changed its default: the picture shrinks by (W-1)/W. ``he_init`` starts the light and viewpoint encoders from He's
+    initialisation.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class Sym3D(nn.Module):
         fov: float = FOV,
         confidence: bool = True,
         convex_prior: float = 0.0,
+        symmetric: bool = False,
         align_corners: bool = True,
         he_init: bool = False,
     ):
@@ -101,24 +107,34 @@ class Sym3D(nn.Module):
         self.depth_min, self.depth_max = depth_min, depth_max
         self.border_depth = 0.7 * depth_max + 0.3 * depth_min if border_depth is None else border_depth
         self.ambient, self.diffuse = ambient, diffuse
-        self.align_corners = align_corners
+        self.align_corners, self.symmetric = align_corners, symmetric
         xy, z = max_translation_xy, max_translation_z
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
-        self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
+        self.register_buffer("prior", convex_prior * _ellipsoid(size), persistent=False)
 
     @property
     def background_depth(self) -> float:
         """d_max + m, m = (d_max - d_min) / 2: the depth of a pixel that nothing covers."""
         return self.depth_max + (self.depth_max - self.depth_min) / 2
 
-    def predict(self, image: Float[Tensor, "b 3 h w"]) -> Factors:
-        """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1]."""
-        return self.interpret({name: network(image) for name, network in self.named_children()})
+    def predict(self, image: Float[Tensor, "b 3 h w"], *, template: float = 0.0) -> Factors:
+        """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1].
+
+        ``template`` 1 gives all images the mean shape and albedo of the batch, 0 each its own, between a blend.
+        """
+        said = {name: network(image) for name, network in self.named_children()}
+        if template:
+            for name in ("netD", "netA"):
+                said[name] = said[name].lerp(said[name].mean(0, keepdim=True).expand_as(said[name]), template)
+        return self.interpret(said)
 
     def interpret(self, said: dict) -> Factors:
         """Name of a network → what it said about the images: numbers become metres, radians and light."""
-        free_depth = self.metric_depth(said["netD"][:, 0].float())
+        raw, albedo = said["netD"][:, 0].float(), said["netA"].float()
+        if self.symmetric:
+            raw, albedo = ((maps + maps.flip(-1)) / 2 for maps in (raw, albedo))
+        free_depth = self.metric_depth(raw)
         depth = F.pad(free_depth[:, :, BORDER:-BORDER], (BORDER, BORDER), value=self.border_depth)
         light = said["netL"].float()
         ambient, diffuse = (
@@ -130,7 +146,7 @@ class Sym3D(nn.Module):
         return Factors(
             depth=depth,
             free_depth=free_depth,
-            albedo=said["netA"].float(),
+            albedo=albedo,
             ambient=ambient,
             diffuse=diffuse,
             light_direction=direction,
@@ -149,19 +165,32 @@ class Sym3D(nn.Module):
         factors: Factors,
         *,
         view: Float[Tensor, "b 6"] | None = None,
-        light: tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, "b 3"]] | None = None,
+        light: Light | None = None,
     ) -> Reconstruction:
         """Steps 5, 7 and 8: shade the canonical view, turn its depth to the viewpoint, fetch its colours from there.
 
         ``view`` and ``light`` (ambient, diffuse, direction) replace the factors' own, to turn and to relight.
         Only depth is rasterised; the texture is warped, because gradients through a rasterised texture hurt.
         """
-        view = factors.view if view is None else view
+        normal, shading, canonical_image = self.shaded(factors, light)
+        seen = self.look(factors.depth, canonical_image, factors.view if view is None else view)
+        return Reconstruction(*seen, normal, shading, canonical_image)
+
+    def shaded(
+        self,
+        factors: Factors,
+        light: Light | None = None,
+    ) -> tuple[Float[Tensor, "b h w 3"], Float[Tensor, "b h w"], Float[Tensor, "b 3 h w"]]:
+        """Step 5: canonical normals, shading and image; see :class:`Reconstruction`."""
         normal = depth_normals(factors.depth, self.fov)
         shading = shade(normal, *(light or (factors.ambient, factors.diffuse, factors.light_direction)))
-        canonical_image = (factors.albedo / 2 + 0.5) * shading[:, None] * 2 - 1
+        return normal, shading, (factors.albedo / 2 + 0.5) * shading[:, None] * 2 - 1
 
-        points = apply_view(back_project(factors.depth, self.fov), view)
+    def look(
+        self, depth: Float[Tensor, "b h w"], canonical_image: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 6"]
+    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+        """Steps 7 and 8: image, depth and valid from a viewpoint; see :class:`Reconstruction`."""
+        points = apply_view(back_project(depth, self.fov), view)
         depth, covered = rasterise_depth(points, fov=self.fov)
         margin = (self.depth_max - self.depth_min) / 2
         depth = torch.where(covered, depth.clamp(self.depth_min - margin, self.background_depth), self.background_depth)
@@ -170,53 +199,12 @@ class Sym3D(nn.Module):
         source = project(undo_view(back_project(depth, self.fov), view), height, width, self.fov)
         grid = source / source.new_tensor([width - 1, height - 1]) * 2 - 1
         image = F.grid_sample(canonical_image, grid, mode="bilinear", align_corners=self.align_corners)
-        return Reconstruction(image, depth, depth < self.background_depth, normal, shading, canonical_image)
+        return image, depth, depth < self.background_depth
 
 
-def _dome(size: int) -> Float[Tensor, "h w"]:
-    """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings the middle nearer."""
+def _ellipsoid(size: int) -> Float[Tensor, "h w"]:
+    """Half an ellipsoid of semi-axes 28 × 46 pixels of 64 (upright objects reach beyond the frame), mean removed;
+    subtracted from raw depth, it brings the middle nearer and the sides farther."""
     axis = (torch.arange(size) - (size - 1) / 2) * (64 / size)
-    dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - axis[:, None] ** 2 / (2 * 26**2))
-    return dome - dome.mean()
-
-
-def objective(
-    model: Sym3D,
-    image: Float[Tensor, "b 3 h w"],
-    *,
-    flip: float = 0.5,
-    perceptual: float = 1.0,
-    smooth: float = 0.0,
-    features: nn.Module | None = None,
-) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
-    """The training loss (key ``total``) and its parts, with what they were computed from.
-
-    total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness, with λ_f ``flip``, λ_p ``perceptual``
-    and λ_sm ``smooth``. The reconstruction holds the plain branch first and the flipped one second (2B).
-    """
-    factors = model.predict(image)
-    both = model.render(factors.stack(factors.flipped()))
-    count = len(image)
-    mask = (both.valid[:count] & both.valid[count:]).detach()
-    # Pixels outside the mask must look the same to the perceptual features of either branch.
-    reconstructed = both.image * mask.repeat(2, 1, 1)[:, None]
-
-    sigma = factors.confidence
-    parts = {
-        name: losses.photometric(part, image, mask, None if sigma is None else sigma[:, branch])
-        for branch, (name, part) in enumerate(zip(("photo", "photo_flip"), reconstructed.split(count), strict=True))
-    }
-    total = parts["photo"] + flip * parts["photo_flip"]
-    if features is not None and perceptual:
-        sigma = factors.perceptual_confidence
-        with torch.no_grad():
-            target = features(image)
-        for branch, (name, part) in enumerate(
-            zip(("perceptual", "perceptual_flip"), features(reconstructed).split(count), strict=True)
-        ):
-            parts[name] = losses.perceptual(part, target, mask, None if sigma is None else sigma[:, branch])
-        total = total + perceptual * (parts["perceptual"] + flip * parts["perceptual_flip"])
-    if smooth:
-        parts["smoothness"] = smoothness(factors.free_depth / (model.depth_max - model.depth_min))
-        total = total + smooth * parts["smoothness"]
-    return {"total": total, **parts}, factors, both
+    height = (1 - axis[None, :] ** 2 / 28**2 - axis[:, None] ** 2 / 46**2).clamp(min=0).sqrt()
+    return height - height.mean()

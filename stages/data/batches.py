@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["batch_flips", "batch_rows"]
+__all__ = ["batch_flips", "batch_rows", "batch_trials"]
 
-ORDER, FLIPS = 1, 2  # what random numbers are for
+ORDER, FLIPS, TRIALS = 1, 2, 3  # what random numbers are for
+SEARCHED = 12  # viewpoints tried for each image
 
 
 @lru_cache(maxsize=2)
@@ -25,6 +26,13 @@ def batch_rows(seed: int, step: int, count: int, batch: int) -> Tensor:
 def batch_flips(seed: int, step: int, batch: int) -> Tensor:
     """(batch,) bool, which of them are mirrored: each with probability 0.5."""
     return torch.from_numpy(_generator(seed, step, FLIPS).random(batch) < 0.5)
+
+
+def batch_trials(seed: int, step: int, batch: int) -> Tensor:
+    """(k, batch, 6) departures in viewpoint for the search of a step: normal, pitch 8°, yaw 20° and roll 5° wide."""
+    spread = np.radians([8, 20, 5, 0, 0, 0])
+    normal = _generator(seed, step, TRIALS).standard_normal((SEARCHED, batch, 6))
+    return torch.from_numpy((normal * spread).astype(np.float32))
 
 
 def _generator(seed: int, index: int, purpose: int) -> np.random.Generator:

@@ -1,16 +1,17 @@
 """Files that appear whole or not at all, under names that are safe on every system."""
 
+import fcntl
 import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from stages.errors import OutputError
 
-__all__ = ["file_stems", "make_folder", "safe_stem", "write_file"]
+__all__ = ["file_stems", "hold_folder", "make_folder", "safe_stem", "write_file"]
 
 LONGEST_STEM = 80
 IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|ppm|pgm|avif|jp2)$", re.IGNORECASE)
@@ -41,6 +42,24 @@ def write_file(path: Path, content: bytes) -> Path:
         with suppress(OSError):
             temporary.unlink()
     return path
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder`` and keep other processes from holding it: two trainings in one would overwrite each other.
+
+    Raises OutputError when another process holds it or it cannot be written; before the first step, not after many.
+    """
+    with ExitStack() as stack:
+        make_folder(folder)
+        try:
+            lock = stack.enter_context(open(folder / ".lock", "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(folder, "another process is training here", "wait for it, or use --name") from error
+        except OSError as error:
+            raise OutputError(folder, f"cannot be written ({error.strerror})", "use another folder") from error
+        yield
 
 
 def safe_stem(name: str) -> str:

@@ -71,7 +71,9 @@ class ModelSection(_Section):
     confidence: bool = True
     """Predict confidence maps, which let parts of an image be asymmetric."""
     convex_prior: float = Field(0.0, ge=0, le=10)
-    """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
+    """Height of the half ellipsoid added to the raw depth; 0 is the paper, 1.5 keeps faces from turning hollow."""
+    symmetric: bool = False
+    """Make canonical depth and albedo exactly symmetric instead of probably; needs one reconstruction, not two."""
     align_corners: bool = True
     """False samples textures as the reference implementation does by accident on torch 1.3 and later."""
     he_init: bool = False
@@ -133,6 +135,9 @@ class OptimSection(_Section):
     """Length as a number of steps; either this or epochs."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a running average of the weights, which then is what is validated and saved for inference."""
+
+    search_steps: int = Field(0, ge=0, le=10**9)
+    """The first so many steps try random viewpoints on a shape and albedo that the batch shares; 0 is the paper."""
 
     @model_validator(mode="after")
     def _one_length(self):

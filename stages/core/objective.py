@@ -1,0 +1,65 @@
+"""What training minimises: both reconstructions, their features, and the depth's roughness."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from . import losses
+from .geometry import smoothness
+from .model import Factors, Reconstruction, Sym3D
+from .search import search_view
+
+__all__ = ["objective"]
+
+
+def objective(
+    model: Sym3D,
+    image: Float[Tensor, "b 3 h w"],
+    *,
+    flip: float = 0.5,
+    perceptual: float = 1.0,
+    smooth: float = 0.0,
+    features: nn.Module | None = None,
+    template: float = 0.0,
+    trials: Float[Tensor, "k b 6"] | None = None,
+) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
+    """The training loss (key ``total``) and its parts, with what they were computed from.
+
+    total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness, with λ_f ``flip``, λ_p ``perceptual``
+    and λ_sm ``smooth``. The reconstruction holds the plain branch first and the flipped one second (2B); a symmetric
+    model has the plain one only, because both are the same picture.
+
+    For the start of a training: ``template`` as in :meth:`Sym3D.predict`; ``trials`` as in :func:`search_view`, which
+    then finds the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
+    """
+    factors = model.predict(image, template=template)
+    parts: dict[str, Tensor] = {}
+    if trials is not None:
+        found = search_view(model, factors, image, trials)
+        missed = (factors.view - found)[:, :3] / model.view_reach[:3]
+        parts["search"] = missed.square().sum(1).mean()
+        factors = replace(factors, view=found + factors.view - factors.view.detach())
+    count, sides = len(image), ("",) if model.symmetric else ("", "_flip")
+    both = model.render(factors if model.symmetric else factors.stack(factors.flipped()))
+    mask = both.valid.unflatten(0, (len(sides), count)).all(0)
+    # Pixels outside the mask must look the same to the perceptual features of either branch.
+    reconstructed = both.image * mask.repeat(len(sides), 1, 1)[:, None]
+
+    weights = {"photo": 1.0, "photo_flip": flip, "perceptual": perceptual, "perceptual_flip": perceptual * flip}
+    sigma = factors.confidence
+    for branch, (side, part) in enumerate(zip(sides, reconstructed.split(count), strict=True)):
+        parts[f"photo{side}"] = losses.photometric(part, image, mask, None if sigma is None else sigma[:, branch])
+    if features is not None and perceptual:
+        sigma = factors.perceptual_confidence
+        with torch.no_grad():
+            target = features(image)
+        for branch, (side, part) in enumerate(zip(sides, features(reconstructed).split(count), strict=True)):
+            confidence = None if sigma is None else sigma[:, branch]
+            parts[f"perceptual{side}"] = losses.perceptual(part, target, mask, confidence)
+    if smooth:
+        parts["smoothness"] = smoothness(factors.free_depth / (model.depth_max - model.depth_min))
+        weights["smoothness"] = smooth
+    total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
+    return {"total": total, **parts}, factors, both
