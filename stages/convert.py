@@ -9,22 +9,18 @@ import numpy as np
 import torch
 
 from stages.artifact import make_provenance, write_artifact
-from stages.errors import InputError, OutputError, UsageError
+from stages.errors import InputError, OutputError
 from stages.io.foreign import read_torch_checkpoint
 from stages.io.sources import printable
 from stages.loading import build_model, check_shapes
 from stages.progress import Report, Silent
-from stages.recipe import Recipe, parse_recipe
+from stages.recipe import ModelSection, Recipe, parse_recipe
 
 __all__ = ["ImportRequest", "ImportResult", "run"]
 
 _NETS = ("netD", "netA", "netL", "netV", "netC")
 _SIZES = (64, 128, 256)
 _FIX = "give a checkpoint that the reference implementation wrote"
-_OPTIONS = (
-    *("depth_min", "depth_max", "border_depth", "max_rotation_degrees", "max_translation_xy", "max_translation_z"),
-    *("ambient", "diffuse", "fov", "align_corners"),
-)
 _RECIPE = """
 name = "{name}"
 [data]
@@ -35,26 +31,18 @@ epochs = 30
 """
 
 
+# The reference's own defaults. It trained its faces without movement along z.
+_REFERENCE = ModelSection(max_translation_z=0.1)
+
+
 @dataclass(frozen=True)
 class ImportRequest:
-    """The checkpoint, where to put it, and what the reference keeps in its configuration instead of its checkpoints.
-
-    The defaults are the reference's; its face and synthetic-face models were trained with ``max_translation_z`` 0, its
-    cars with ``diffuse`` (0.5, 1.0) and ``border_depth`` 1.08.
-    """
+    """The checkpoint, where to put it, and a model section for what the reference keeps in its configuration instead of
+    its checkpoints: the ranges of depth, movement and light, and the camera."""
 
     source: Path
     out: Path
-    depth_min: float = 0.9
-    depth_max: float = 1.1
-    border_depth: float | None = None  # 0.7 depth_max + 0.3 depth_min
-    max_rotation_degrees: float = 60.0
-    max_translation_xy: float = 0.1
-    max_translation_z: float = 0.1
-    ambient: tuple[float, float] = (0.0, 1.0)
-    diffuse: tuple[float, float] = (0.0, 1.0)
-    fov: float = 10.0
-    align_corners: bool = True
+    like: ModelSection = _REFERENCE
     overwrite: bool = False
 
 
@@ -72,8 +60,8 @@ class ImportResult:
 def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
     """Read, check against the method's networks, and write.
 
-    Raises InputError when the file is no such checkpoint, UsageError when the options contradict one another,
-    OutputError when the result exists (without ``overwrite``) or cannot be written.
+    Raises InputError when the file is no such checkpoint, OutputError when the result exists (without ``overwrite``) or
+    cannot be written.
     """
     if request.out.exists() and not request.overwrite:
         raise OutputError(request.out, "exists already", "add --overwrite or name another file")
@@ -124,17 +112,10 @@ def _networks(where: Path, weights: dict[str, np.ndarray]) -> tuple[int, float]:
 def _recipe(request: ImportRequest, size: int, width: float, confidence: bool) -> Recipe:
     """A recipe that describes the model; what it was trained on, the checkpoint does not say."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", request.source.stem).strip("._-")[:50]
-    values = {"size": size, "width": width, "confidence": str(confidence).lower()}
-    values |= {key: getattr(request, key) for key in _OPTIONS}
-    settings = [f"model.{key}={_toml(value)}" for key, value in values.items() if value is not None]
-    try:
-        return parse_recipe(_RECIPE.format(name=f"imported-{stem or 'checkpoint'}"), settings)
-    except UsageError as error:
-        raise UsageError(request.source, error.what, "correct the options") from error
-
-
-def _toml(value: object) -> str:
-    return f"[{value[0]}, {value[1]}]" if isinstance(value, tuple) else str(value).lower()
+    recipe = parse_recipe(_RECIPE.format(name=f"imported-{stem or 'checkpoint'}"))
+    measured = {"size": size, "width": width, "confidence": confidence}
+    model = request.like.model_copy(update=measured | {"convex_prior": 0.0, "symmetric": False})
+    return recipe.model_copy(update={"model": model})
 
 
 def _file_digest(path: Path) -> str:

@@ -9,19 +9,6 @@ from sym3d_cli.console import print_lines
 from sym3d_cli.options import Overwrite
 
 EXAMPLES = ("sym3d import checkpoint030.pth faces.h5 --like faces", "sym3d import cats.pth cats.h5 --like cats")
-# What the reference keeps in its configuration files and not in its checkpoints.
-CONFIGURED = (
-    "depth_min",
-    "depth_max",
-    "border_depth",
-    "max_rotation_degrees",
-    "max_translation_xy",
-    "max_translation_z",
-    "ambient",
-    "diffuse",
-    "fov",
-    "align_corners",
-)
 
 
 def main(
@@ -42,8 +29,7 @@ def main(
     from stages.convert import ImportRequest, run
     from stages.recipe import load_recipe
 
-    given = load_recipe(like).model if like else None
-    settings = {key: getattr(given, key) for key in CONFIGURED} if given else {}
+    settings = {"like": load_recipe(like).model} if like else {}
     result = run(ImportRequest(source, out, overwrite=overwrite, **settings), report=context.obj)
     if result.left_out:
         context.obj.note(f"left out: {', '.join(result.left_out)}")
