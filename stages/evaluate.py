@@ -106,7 +106,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
         if artifact.schema == "sym3d.prediction":
             target = _prediction(artifact, request, stack)
         else:
-            target = _checkpoint(path, request, stack)
+            target = _checkpoint(path, request, stack, report)
         data, out = target.data, request.out or _default_out(request, path)
         report.note(f"{path} on the {request.split} split of {data.path}: {len(target.rows)} images")
         provenance = make_provenance(recipe=_options(request), parents=[target.parent, data])
@@ -147,9 +147,11 @@ def _check_choices(request: EvaluateRequest) -> None:
 # -- what is judged ---------------------------------------------------------------------------------------------------
 
 
-def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack) -> _Target:
+def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
     loaded = load_model(path, ema=request.ema)
     data = open_truth(request.data or find_images(loaded.recipe), stack)
+    if data.digest not in [parent.get("digest") for parent in loaded.provenance.get("parents", [])]:
+        report.note(f"{path} was trained on other images than {data.path}")
     rows = split_rows(data, request.split, loaded.model.size)
     model = loaded.model.to(pick_device(request.device))
     model.netC = None  # confidence serves the training loss only

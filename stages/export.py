@@ -10,14 +10,14 @@ import numpy as np
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
 from stages.io.files import file_stems, make_folder
-from stages.io.meshes import check_choices, write_meshes
+from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
 from stages.io.video import swing_yaws, write_gif, write_mp4
+from stages.meshing import MESH_FIELDS, export_meshes
 from stages.progress import Report, Silent
 
 __all__ = ["ExportRequest", "ExportResult", "run"]
 
-MESH_FIELDS = ("canonical_depth", "albedo", "canonical_image", "view")
 SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
 MOST_SHEET_ROWS = 40
 
@@ -79,27 +79,21 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         make_folder(request.out_dir)
 
         meshes, turntables, sheet = [], [], None
-        if request.formats or request.turntable:
+        if request.formats:
+            choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
+            meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
+        if request.turntable:
             fov = float(artifact.attrs["fov"])
-            with report.task("export", total=len(rows)) as task:
+            with report.task("turntables", total=len(rows)) as task:
                 for row in rows:
                     item = {field: artifact[field][row] for field in MESH_FIELDS}
-                    if request.formats:
-                        meshes += write_meshes(
-                            item,
-                            request.out_dir,
-                            stems[row],
-                            formats=request.formats,
-                            pose=request.pose,
-                            texture=request.texture,
-                            fov=fov,
-                        )
-                    if request.turntable:
-                        frames = novel_views(item, names[row], swing_yaws(), size=256, fov=fov)
-                        turntables.append(write_gif(request.out_dir / f"{stems[row]}.gif", frames))
-                        turntables.append(write_mp4(request.out_dir / f"{stems[row]}.mp4", frames))
+                    frames = novel_views(item, names[row], swing_yaws(), size=256, fov=fov)
+                    turntables.append(write_gif(request.out_dir / f"{stems[row]}.gif", frames))
+                    turntables.append(write_mp4(request.out_dir / f"{stems[row]}.mp4", frames))
                     task.advance()
         if request.sheet:
+            if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:
+                report.warn(f"{request.truth}: none of its images has the name of an item; no true depth is shown")
             if len(rows) > MOST_SHEET_ROWS:
                 report.note(f"the sheet shows the first {MOST_SHEET_ROWS} of {len(rows)} items")
             sheet = write_png(request.out_dir / "sheet.png", draw_sheet(artifact, rows[:MOST_SHEET_ROWS], truth))

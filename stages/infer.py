@@ -17,19 +17,19 @@ from stages.core.inference import QuickSym3D
 from stages.device import pick_device
 from stages.errors import InputError, UsageError
 from stages.io.crops import Crop, crop_box, cut, parse_crop, resize_squares
-from stages.io.files import file_stems, make_folder, safe_stem
+from stages.io.files import make_folder, safe_stem
 from stages.io.images import UnusableError, decode
-from stages.io.meshes import check_choices, write_meshes
+from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.sources import LARGEST_FILE, Item, Source, open_source, printable
 from stages.loading import Loaded, load_model
+from stages.meshing import MESH_FIELDS, export_meshes
 from stages.predict import check_split, predict, prediction_fields, split_rows
 from stages.progress import Report, Silent
 
 __all__ = ["InferRequest", "InferResult", "run"]
 
 MOST_SHEET_ROWS = 12
-MESH_FIELDS = ("canonical_depth", "albedo", "canonical_image", "view")
 SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
 LISTS = (".txt", ".lst")
 ARTIFACTS = (b"sym3d artifact", b"\x89HDF\r\n\x1a\n")  # how ours start, and any HDF5, which open_artifact judges
@@ -111,8 +111,11 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         prediction = stack.enter_context(open_artifact(writer.path, "sym3d.prediction"))
         skipped = zip(prediction.strings("skipped/name"), prediction.strings("skipped/reason"), strict=True)
         sheet = _write_sheet(out / "sheet.png", prediction, entries, report)
-        meshes = _write_meshes(out / "meshes", prediction, request, report) if request.formats else ()
-        return InferResult(writer.path, prediction.count, meshes, sheet, rate, tuple(skipped))
+        meshes = []
+        if request.formats:
+            choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
+            meshes = export_meshes(prediction, range(prediction.count), out / "meshes", **choices, report=report)
+        return InferResult(writer.path, prediction.count, tuple(meshes), sheet, rate, tuple(skipped))
 
 
 # -- inputs -----------------------------------------------------------------------------------------------------------
@@ -280,21 +283,3 @@ def _write_sheet(path: Path, prediction: Artifact, entries: Sequence[_Entry], re
         depth = truth() if truth else None
         lines.append(item_pictures(item, names[row], depth_range=(near, far), fov=fov, truth=depth))
     return write_png(path, contact_sheet(lines, names[:count]))
-
-
-def _write_meshes(folder: Path, prediction: Artifact, request: InferRequest, report: Report) -> tuple[Path, ...]:
-    names, written = prediction.strings("name"), []
-    with report.task("meshes", total=len(names)) as task:
-        for row, stem in enumerate(file_stems(names)):
-            item = {field: prediction[field][row] for field in MESH_FIELDS}
-            written += write_meshes(
-                item,
-                folder,
-                stem,
-                formats=request.formats,
-                pose=request.pose,
-                texture=request.texture,
-                fov=float(prediction.attrs["fov"]),
-            )
-            task.advance()
-    return tuple(written)

@@ -92,7 +92,8 @@ def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
     steps_per_epoch = len(data.train) // recipe.optim.batch
     total = recipe.optim.steps or recipe.optim.epochs * steps_per_epoch
     if state.step:
-        report.note(f"{request.run_dir}: resuming at step {state.step} of {total}")
+        doing = "resuming" if state.step < total else "nothing to do"
+        report.note(f"{request.run_dir}: {doing} at step {state.step} of {total}")
 
     saved, warned = state.step, set()  # the step of the checkpoint, what was warned of
     pending: list[dict[str, float]] = []

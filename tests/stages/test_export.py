@@ -23,6 +23,7 @@ from stages.export import ExportRequest, run
 from stages.io import files, pictures
 from stages.io.files import file_stems, safe_stem
 from stages.io.meshes import write_meshes
+from stages.progress import Silent
 
 SIZE = 32
 NAMES = ["ann.png", "../etc/passwd\n<b>\x1b[31m", "猫.jpg", "ann.jpg"]
@@ -289,6 +290,31 @@ def test_an_item_without_a_surface(tmp_path, item, field):
     with pytest.raises(InputError, match="ann"):
         write_meshes(broken, tmp_path, "ann", formats=["obj"], pose="input")
     assert not list(tmp_path.iterdir())
+
+
+class Warnings(Silent):
+    def __init__(self):
+        self.said = []
+
+    def warn(self, text):
+        self.said.append(text)
+
+
+def test_one_bad_item_costs_the_others_nothing(tmp_path, item):
+    depths = [item["canonical_depth"], np.full_like(item["canonical_depth"], np.nan)]
+    for name, first in (("some.h5", 0), ("none.h5", 1)):
+        arrays = {field: np.stack([values] * 2) for field, values in item.items()}
+        arrays["canonical_depth"] = np.stack([depths[first], depths[1]])
+        attrs = {"depth_min": 0.9, "depth_max": 1.1, "fov": 10.0}
+        arrays = {"name": ["good.png", "bad.png"], **arrays}
+        write_artifact(tmp_path / name, "sym3d.prediction", arrays, provenance=make_provenance(), attrs=attrs)
+    report = Warnings()
+    result = run(ExportRequest(tmp_path / "some.h5", tmp_path / "out", formats=("ply",)), report=report)
+    assert [path.name for path in result.meshes] == ["good.ply"]
+    assert len(report.said) == 1
+    assert report.said[0].startswith("bad: ")
+    with pytest.raises(InputError, match=r"^good: "):
+        run(ExportRequest(tmp_path / "none.h5", tmp_path / "nothing", formats=("ply",)))
 
 
 def test_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, item, monkeypatch):
