@@ -247,7 +247,7 @@ def _step(
 
 def _start(recipe: Recipe, step: int) -> dict:
     """What :func:`objective` does otherwise in the first steps: viewpoints are searched, nearer and nearer to the
-    predicted ones, with the shape of the batch for the first half and less and less of it in the second."""
+    predicted ones, on a template for the first half and on less and less of it in the second."""
     done = step / recipe.optim.search_steps if step < recipe.optim.search_steps else 1
     if done == 1:
         return {}

@@ -28,9 +28,9 @@ def symptoms(factors: Factors, depth_range: float) -> list[str]:
     depth = factors.free_depth
     relief = depth.std((1, 2)).mean().item() / depth_range
     if relief < 0.02:
-        found.append("the depth is flat; try a lower optim.lr, or model.convex_prior=1.5")
+        found.append("the depth is flat; try a lower optim.lr, or model.convex_prior=1.2")
     elif convexity(depth).mean().item() < 0:
-        found.append("the shape is concave (a hollow mould explains the images as well); try model.convex_prior=1.5")
+        found.append("the shape is concave (a hollow mould explains the images as well); try model.convex_prior=1.2")
     roughness = (depth.diff(dim=2).abs().mean() + depth.diff(dim=1).abs().mean()).item() / depth_range
     if roughness > 0.1:
         found.append("the depth is noisy; try loss.smoothness=0.1")

@@ -121,12 +121,13 @@ class Sym3D(nn.Module):
     def predict(self, image: Float[Tensor, "b 3 h w"], *, template: float = 0.0) -> Factors:
         """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1].
 
-        ``template`` 1 gives all images the mean shape and albedo of the batch, 0 each its own, between a blend.
+        ``template`` 1 gives all images of the batch its mean albedo and the prior as their shape; 0 gives each its own;
+        between is a blend.
         """
         said = {name: network(image) for name, network in self.named_children()}
         if template:
-            for name in ("netD", "netA"):
-                said[name] = said[name].lerp(said[name].mean(0, keepdim=True).expand_as(said[name]), template)
+            said["netD"] = said["netD"] * (1 - template)
+            said["netA"] = said["netA"].lerp(said["netA"].mean(0, keepdim=True).expand_as(said["netA"]), template)
         return self.interpret(said)
 
     def interpret(self, said: dict) -> Factors:

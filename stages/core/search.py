@@ -15,7 +15,7 @@ from .model import Factors, Sym3D
 
 __all__ = ["search_view"]
 
-FRONTAL = 0.06  # what turning as far as the model can costs: without it a template can settle as two side views
+FRONTAL = 0.04  # what turning as far as the model can costs; without it a template can settle as two side views
 
 
 @torch.no_grad()

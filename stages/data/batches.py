@@ -29,7 +29,7 @@ def batch_flips(seed: int, step: int, batch: int) -> Tensor:
 
 
 def batch_trials(seed: int, step: int, batch: int) -> Tensor:
-    """(k, batch, 6) departures in viewpoint for the search of a step: normal, pitch 8°, yaw 20° and roll 5° wide."""
+    """(k, batch, 6) departures in viewpoint for the search of a step: normal, pitch 8°, yaw 15° and roll 5° wide."""
     spread = np.radians([8, 15, 5, 0, 0, 0])
     normal = _generator(seed, step, TRIALS).standard_normal((SEARCHED, batch, 6))
     return torch.from_numpy((normal * spread).astype(np.float32))

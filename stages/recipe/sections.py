@@ -71,7 +71,7 @@ class ModelSection(_Section):
     confidence: bool = True
     """Predict confidence maps, which let parts of an image be asymmetric."""
     convex_prior: float = Field(0.0, ge=0, le=10)
-    """Height of the half ellipsoid added to the raw depth; 0 is the paper, 1.5 keeps faces from turning hollow."""
+    """Height of the half ellipsoid added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
     symmetric: bool = False
     """Make canonical depth and albedo exactly symmetric instead of probably; needs one reconstruction, not two."""
     align_corners: bool = True
@@ -137,7 +137,7 @@ class OptimSection(_Section):
     """Decay of a running average of the weights, which then is what is validated and saved for inference."""
 
     search_steps: int = Field(0, ge=0, le=10**9)
-    """The first so many steps try random viewpoints on a shape and albedo that the batch shares; 0 is the paper."""
+    """The first so many steps try random viewpoints on the prior's shape in the batch's mean albedo; 0: none."""
 
     @model_validator(mode="after")
     def _one_length(self):
