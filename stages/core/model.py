@@ -69,7 +69,7 @@ class Sym3D(nn.Module):
 
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
-    tanh) of half an ellipsoid that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
+    tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
     lit and turned the other way explains the images as well. ``symmetric`` makes canonical depth and albedo exactly
     symmetric, each the mean of itself and its mirror image, which leaves the viewpoint to explain what is not.
     ``align_corners`` False samples the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample
@@ -111,7 +111,7 @@ class Sym3D(nn.Module):
         xy, z = max_translation_xy, max_translation_z
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
-        self.register_buffer("prior", convex_prior * _ellipsoid(size), persistent=False)
+        self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
 
     @property
     def background_depth(self) -> float:
@@ -203,9 +203,8 @@ class Sym3D(nn.Module):
         return image, depth, depth < self.background_depth
 
 
-def _ellipsoid(size: int) -> Float[Tensor, "h w"]:
-    """Half an ellipsoid of semi-axes 28 × 46 pixels of 64 (upright objects reach beyond the frame), mean removed;
-    subtracted from raw depth, it brings the middle nearer and the sides farther."""
+def _dome(size: int) -> Float[Tensor, "h w"]:
+    """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings the middle nearer."""
     axis = (torch.arange(size) - (size - 1) / 2) * (64 / size)
-    height = (1 - axis[None, :] ** 2 / 28**2 - axis[:, None] ** 2 / 46**2).clamp(min=0).sqrt()
-    return height - height.mean()
+    dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - axis[:, None] ** 2 / (2 * 26**2))
+    return dome - dome.mean()

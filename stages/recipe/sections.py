@@ -71,7 +71,7 @@ class ModelSection(_Section):
     confidence: bool = True
     """Predict confidence maps, which let parts of an image be asymmetric."""
     convex_prior: float = Field(0.0, ge=0, le=10)
-    """Height of the half ellipsoid added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
+    """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
     symmetric: bool = False
     """Make canonical depth and albedo exactly symmetric instead of probably; needs one reconstruction, not two."""
     align_corners: bool = True
