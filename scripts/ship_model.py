@@ -3,6 +3,7 @@
 python scripts/ship_model.py runs/small-0 stages/models/synfaces-small.h5
 """
 
+import re
 import sys
 
 import numpy as np
@@ -11,10 +12,12 @@ from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.loading import find_checkpoint, load_model
 
 
-def without_argv(provenance: dict) -> dict:
-    """The chain, but for the command lines: they name folders of the machine that trained."""
-    parents = [parent | {"provenance": without_argv(parent.get("provenance", {}))} for parent in provenance["parents"]]
-    return {key: value for key, value in provenance.items() if key != "argv"} | {"parents": parents}
+def without_folders(provenance: dict) -> dict:
+    """The chain, but for the command lines and the folder of the images: they belong to the machine that trained."""
+    parents = [parent | {"provenance": without_folders(parent["provenance"])} for parent in provenance["parents"]]
+    kept = {key: value for key, value in provenance.items() if key != "argv"}
+    recipe = re.sub(r'^(images = ")[^"]*/', r"\1", kept.get("recipe") or "", flags=re.MULTILINE)
+    return kept | {"recipe": recipe, "parents": parents}
 
 
 if __name__ == "__main__":
@@ -22,7 +25,7 @@ if __name__ == "__main__":
     loaded = load_model(source)
     with open_artifact(find_checkpoint(source)) as parent:
         recipe = loaded.recipe
-        provenance = without_argv(make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[parent]))
+        provenance = without_folders(make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[parent]))
         arrays = {
             f"model/{name}": value.numpy().astype(np.float16) for name, value in loaded.model.state_dict().items()
         }

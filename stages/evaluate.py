@@ -150,7 +150,7 @@ def _check_choices(request: EvaluateRequest) -> None:
 def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
     loaded = load_model(path, ema=request.ema)
     data = open_truth(request.data or find_images(loaded.recipe), stack)
-    if data.digest not in [parent.get("digest") for parent in loaded.provenance.get("parents", [])]:
+    if data.digest not in _ancestors(loaded.provenance):
         report.note(f"{path} was trained on other images than {data.path}")
     rows = split_rows(data, request.split, loaded.model.size)
     model = loaded.model.to(pick_device(request.device))
@@ -158,6 +158,12 @@ def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: 
     near_far = (model.depth_min, model.depth_max)
     images = data["image"]
     return _Target(path, loaded.parent, data, rows, lambda at: predict(model, images[rows[at]]), near_far, model.fov)
+
+
+def _ancestors(provenance: dict) -> set[str]:
+    """The digests of everything in the chain."""
+    parents = provenance.get("parents", [])
+    return set().union(*({p.get("digest")} | _ancestors(p.get("provenance", {})) for p in parents))
 
 
 def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) -> _Target:
