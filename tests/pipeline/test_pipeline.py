@@ -65,8 +65,8 @@ def test_the_shipped_model_beats_constant_depth_on_faces_it_never_saw(folder):
     done = sym3d(folder, "eval", "synfaces-small", "unseen.h5", "--split", "all", "--baseline", "null-depth", "--json")
     summary = json.loads(done.stdout)["summary"]
     ours, constant = summary["model"], summary["null-depth"]
-    assert ours["side"]["mean"] < 0.9 * constant["side"]["mean"]
-    assert ours["mad"]["mean"] < 0.8 * constant["mad"]["mean"]
+    assert ours["side"]["mean"] < 0.75 * constant["side"]["mean"]
+    assert ours["mad"]["mean"] < 0.7 * constant["mad"]["mean"]
 
 
 def test_shipped_weights_are_small(folder):
