@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages import infer
-from stages.artifact import open_artifact
+from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.core.metrics import evaluation_mask, mad, side
 from stages.errors import InputError, StaleError, UsageError
 from stages.evaluate import BASELINES, EvaluateRequest, run
@@ -118,6 +118,23 @@ def test_average_depth_is_learned_from_the_train_split(tmp_path, checkpoint):
     assert average("test", no_train) < 1e-4
 
 
+def test_images_of_the_training_however_far_back_in_the_chain(tmp_path, checkpoint, data):
+    """A shipped model descends from the run that descends from the images."""
+    notes = []
+    report = infer.Silent()
+    report.note = notes.append
+    with open_artifact(data) as images, open_artifact(checkpoint) as fresh:
+        recipe = fresh.provenance["recipe"]
+        arrays = {name: fresh[name][...] for name in fresh.names}
+        trained = {"name": "run", "schema": "sym3d.checkpoint", "digest": "0" * 64}
+        trained["provenance"] = make_provenance(parents=[images])
+        provenance = make_provenance(recipe=recipe, parents=[trained])
+        attrs = {key: fresh.attrs[key] for key in ("step", "steps", "size")}
+    write_artifact(tmp_path / "shipped.h5", "sym3d.checkpoint", arrays, provenance=provenance, attrs=attrs)
+    run(EvaluateRequest(tmp_path / "shipped.h5", data, out=tmp_path / "s.h5"), report=report)
+    assert not any("other images" in note for note in notes)
+
+
 def test_the_newest_complete_run_and_its_recipe_s_test_split(tmp_path, checkpoint, data, monkeypatch):
     newer = write_checkpoint(tmp_path / "runs" / "newer" / "checkpoint.h5", seed=1, images="faces.h5")
     unfinished = write_checkpoint(tmp_path / "runs" / "unfinished" / "checkpoint.h5", seed=1, steps=(3, 10))
@@ -129,7 +146,10 @@ def test_the_newest_complete_run_and_its_recipe_s_test_split(tmp_path, checkpoin
     report.note = notes.append
     result = run(EvaluateRequest(), report=report)
     assert (result.target.parent.name, result.split, result.data.name) == ("newer", "test", "faces.h5")
-    assert notes == ["runs/newer/checkpoint.h5 on the test split of faces.h5: 3 images"]
+    assert notes == [
+        "runs/newer/checkpoint.h5 was trained on other images than faces.h5",  # it does not say on any
+        "runs/newer/checkpoint.h5 on the test split of faces.h5: 3 images",
+    ]
     assert result.scores.resolve() == newer.parent / "scores.h5"
     run(EvaluateRequest(metrics=("mad",), baselines=("null-depth",)))  # its own file may be replaced
 
