@@ -13,25 +13,21 @@ from torch import Tensor, nn
 
 from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save
-from stages.core.health import symptoms
-from stages.core.metrics import evaluation_mask, mad, side
-from stages.core.model import Sym3D
 from stages.core.objective import objective
 from stages.data.batches import batch_flips, batch_rows, batch_trials
 from stages.device import flushing_denormals, pick_device
 from stages.errors import DivergedError, InputError, MissingPartError, StaleError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
-from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.loading import build_features, build_model, load_model
-from stages.predict import predict, to_tensor
+from stages.predict import to_tensor
 from stages.progress import Report, Silent
 from stages.recipe import Recipe
+from stages.validation import ValidationImages, validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
 
 TRAIN, VALIDATION = 0, 1
-SHEET_ROWS = 6
 SETTLED = 500  # steps; before that every run shows symptoms
 
 
@@ -59,9 +55,7 @@ class _Data:
     """The images in memory: 64-pixel sets fit, and one array beats any loader."""
 
     train: Tensor  # uint8 (N, S, S, 3)
-    validation: np.ndarray  # uint8 (M, S, S, 3)
-    depth: Tensor | None  # float32 (M, S, S) metres in view, where there is ground truth
-    mask: Tensor | None  # bool (M, S, S)
+    validation: ValidationImages
     parent: dict  # for the provenance
 
 
@@ -106,22 +100,24 @@ def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
             started = time.perf_counter()
             pending.append(_step(state, data.train, features, recipe, steps_per_epoch, saved))
             state.seconds += time.perf_counter() - started
-            validate, keep, log = (
+            judge, keep, log = (
                 state.step == total or state.step % every == 0
                 for every in (recipe.run.validate_every, recipe.run.save_every, recipe.run.log_every)
             )
-            if validate or keep or log:  # a saved run has a complete log
+            if judge or keep or log:  # a saved run has a complete log
                 state.log.append(_log_row(state, pending, recipe.optim.batch))
                 pending = []
             signs: list[str] = []
-            if validate:
-                metrics, signs = _validate(state.best, data)
+            if judge:
+                metrics, signs = validate(state.best, data.validation)
                 state.log[-1] |= metrics
             if keep:
                 save(checkpoint, state, provenance, total)
                 saved = state.step
-            if validate:  # after saving: a picture that cannot be written must not cost the weights
-                _write_sheet(request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data)
+            if judge:  # after saving: a picture that cannot be written must not cost the weights
+                write_sample_sheet(
+                    request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data.validation
+                )
             if state.step >= SETTLED:
                 for sign in sorted(set(signs) - warned):
                     report.warn(f"step {state.step}: {sign}")
@@ -142,6 +138,7 @@ def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
 
 
 def _load_data(path: Path, recipe: Recipe) -> _Data:
+    device = pick_device()
     size, batch = recipe.model.size, recipe.optim.batch
     with open_artifact(path, "sym3d.images") as images:
         if images["image"].shape[1] != size:
@@ -157,10 +154,12 @@ def _load_data(path: Path, recipe: Recipe) -> _Data:
         validation = validation[: recipe.run.validate_images]
         truth = "depth" in images and "mask" in images
         return _Data(
-            train=torch.from_numpy(images["image"][train]).to(pick_device()),
-            validation=images["image"][validation],
-            depth=torch.from_numpy(images["depth"][validation]).to(pick_device()) if truth else None,
-            mask=torch.from_numpy(images["mask"][validation].astype(bool)).to(pick_device()) if truth else None,
+            train=torch.from_numpy(images["image"][train]).to(device),
+            validation=ValidationImages(
+                images["image"][validation],
+                torch.from_numpy(images["depth"][validation]).to(device) if truth else None,
+                torch.from_numpy(images["mask"][validation].astype(bool)).to(device) if truth else None,
+            ),
             parent=make_provenance(parents=[images])["parents"][0],
         )
 
@@ -272,40 +271,6 @@ def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) ->
     found = {key: [part[key] for part in parts if key in part] for part in parts for key in part}
     means = {key: sum(values) / len(values) for key, values in found.items()}
     return {"step": state.step, "seconds": state.seconds, "images_per_second": rate, **means}
-
-
-@torch.inference_mode()
-def _validate(model: Sym3D, data: _Data) -> tuple[dict[str, float], list[str]]:
-    """SIDE ×10⁻² and MAD° on the validation images where truth exists, and the signs of known failures."""
-    model.eval()
-    scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
-    signs: list[str] = []
-    for rows in torch.arange(len(data.validation)).split(32):
-        factors = model.predict(to_tensor(data.validation[rows.numpy()], pick_device()))
-        if data.depth is not None:
-            seen, truth = model.render(factors), data.depth[rows]
-            mask = evaluation_mask(data.mask[rows], seen.valid)
-            scores["side"].append(100 * side(seen.depth, truth, mask))
-            scores["mad"].append(mad(seen.depth, truth, mask, model.fov))
-        signs += symptoms(factors, model.depth_max - model.depth_min) if not rows[0] else []
-    model.train()
-    return {key: torch.cat(parts).nanmean().item() for key, parts in scores.items() if parts}, signs
-
-
-def _write_sheet(path: Path, model: Sym3D, data: _Data) -> None:
-    images = data.validation[:SHEET_ROWS]
-    if not len(images):
-        return
-    model.eval()
-    found = predict(model, images)
-    model.train()
-    rows = []
-    for i in range(len(images)):
-        truth = None if data.depth is None else data.depth[i].cpu().numpy()
-        item = {key: values[i] for key, values in found.items()}
-        depth_range = (model.depth_min, model.depth_max)
-        rows.append(item_pictures(item, f"image {i}", depth_range=depth_range, fov=model.fov, truth=truth, size=96))
-    write_png(path, contact_sheet(rows, cell=96))
 
 
 def _status(log: list[dict[str, float]]) -> str:

@@ -1,0 +1,61 @@
+"""How a model in training does on images it does not learn from: metrics, signs of failure, a sheet to look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.core.health import symptoms
+from stages.core.metrics import evaluation_mask, mad, side
+from stages.core.model import Sym3D
+from stages.device import pick_device
+from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.predict import predict, to_tensor
+
+__all__ = ["ValidationImages", "validate", "write_sample_sheet"]
+
+SHEET_ROWS = 6
+
+
+@dataclass(frozen=True)
+class ValidationImages:
+    image: np.ndarray  # uint8 (M, S, S, 3)
+    depth: Tensor | None  # float32 (M, S, S) metres in view, where there is ground truth
+    mask: Tensor | None  # bool (M, S, S)
+
+
+@torch.inference_mode()
+def validate(model: Sym3D, data: ValidationImages) -> tuple[dict[str, float], list[str]]:
+    """SIDE ×10⁻² and MAD° where truth exists, and the signs of known failures. Leaves the model in train mode."""
+    model.eval()
+    scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
+    signs: list[str] = []
+    for rows in torch.arange(len(data.image)).split(32):
+        factors = model.predict(to_tensor(data.image[rows.numpy()], pick_device()))
+        if data.depth is not None:
+            seen, truth = model.render(factors), data.depth[rows]
+            mask = evaluation_mask(data.mask[rows], seen.valid)
+            scores["side"].append(100 * side(seen.depth, truth, mask))
+            scores["mad"].append(mad(seen.depth, truth, mask, model.fov))
+        signs += symptoms(factors, model.depth_max - model.depth_min) if not rows[0] else []
+    model.train()
+    return {key: torch.cat(parts).nanmean().item() for key, parts in scores.items() if parts}, signs
+
+
+def write_sample_sheet(path: Path, model: Sym3D, data: ValidationImages) -> None:
+    """A PNG of the first images and what the model makes of them; nothing without images. Raises OutputError."""
+    images = data.image[:SHEET_ROWS]
+    if not len(images):
+        return
+    model.eval()
+    found = predict(model, images)
+    model.train()
+    rows = []
+    for i in range(len(images)):
+        truth = None if data.depth is None else data.depth[i].cpu().numpy()
+        item = {key: values[i] for key, values in found.items()}
+        depth_range = (model.depth_min, model.depth_max)
+        rows.append(item_pictures(item, f"image {i}", depth_range=depth_range, fov=model.fov, truth=truth, size=96))
+    write_png(path, contact_sheet(rows, cell=96))
