@@ -223,7 +223,8 @@ def _step(
             perceptual=loss.perceptual,
             smooth=loss.smoothness,
             features=features,
-            **_start(recipe, state.step),
+            yaw_spread=loss.yaw_spread,
+            trials=_trials(recipe, state.step),
         )
     except InputError as error:  # the rasteriser refuses a surface that is not finite
         raise _diverged(state.step, "the depth", rows, saved) from error
@@ -244,14 +245,12 @@ def _step(
     return values
 
 
-def _start(recipe: Recipe, step: int) -> dict:
-    """What :func:`objective` does otherwise in the first steps: viewpoints are searched, nearer and nearer to the
-    predicted ones, on a template for the first half and on less and less of it in the second."""
-    done = step / recipe.optim.search_steps if step < recipe.optim.search_steps else 1
-    if done == 1:
-        return {}
-    trials = batch_trials(recipe.run.seed, step, recipe.optim.batch).to(pick_device())
-    return {"template": min(1, 2 - 2 * done), "trials": trials * (1 - 0.8 * done)}
+def _trials(recipe: Recipe, step: int) -> Tensor | None:
+    """The viewpoints to try in the first steps, nearer and nearer to the predicted ones; then none."""
+    if step >= recipe.optim.search_steps:
+        return None
+    nearer = 1 - step / recipe.optim.search_steps / 2
+    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch).to(pick_device())
 
 
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:

@@ -70,13 +70,13 @@ class QuickSym3D:
     def predict(self, image: Float[Tensor, "b 3 h w"]) -> Factors:
         """As :meth:`Sym3D.predict`, without gradients."""
 
-        def run(network: nn.Module):
+        def run(name: str):
             with torch.inference_mode():  # a setting of each thread
-                return network(image)
+                return self.model.answer(name, image)
 
         # Slowest first, so that the quick ones fill the gaps: netD, netA, netC, then the encoders.
         names = sorted(dict(self.model.named_children()), key=["netD", "netA", "netC", "netL", "netV"].index)
-        jobs = {name: self.pool.submit(run, getattr(self.model, name)) for name in names}
+        jobs = {name: self.pool.submit(run, name) for name in names}
         return self.model.interpret({name: job.result() for name, job in jobs.items()})
 
 

@@ -1,4 +1,4 @@
-"""The training objective: two reconstructions, each weighed by the confidence the model has in it."""
+"""The terms of the training objective: reconstructions, weighed by confidence, and what viewpoints are like."""
 
 import math
 
@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["perceptual", "photometric"]
+__all__ = ["perceptual", "photometric", "viewpoints"]
 
 EPSILON = 1e-7
+SPREAD, UPRIGHT = 3.0, 0.3  # weights of the two terms of `viewpoints`
 
 
 def photometric(
@@ -41,3 +42,19 @@ def perceptual(
     if sigma is not None:
         loss = loss / (2 * sigma.square() + EPSILON) + torch.log(sigma + EPSILON)
     return (loss * weight).sum() / weight.sum().clamp(min=EPSILON)
+
+
+def viewpoints(
+    view: Float[Tensor, "b 6"], reach: Float[Tensor, " 6"], spread: float | None = None
+) -> Float[Tensor, ""]:
+    """What is known of viewpoints before any image is seen (not in the paper).
+
+    3 (rms(β) - s)², in radians: over a batch, yaws β spread as widely as the ``spread`` s says. At a narrow field of
+    view, shape and yaw can shrink together with hardly a change in the picture; and while shapes are blurs they do.
+    Plus 0.3 times the mean of γ² + t_x² + t_y², each as a share of its ``reach``: pictures are upright and centred.
+    """
+    upright = UPRIGHT * (view[:, 2:5] / reach[2:5].clamp(min=EPSILON)).square().sum(1).mean()
+    if spread is None:
+        return upright
+    rms = (view[:, 1].square().mean() + EPSILON).sqrt()
+    return upright + SPREAD * (rms - spread).square()

@@ -20,6 +20,7 @@ from .raster import rasterise_depth
 
 __all__ = ["Factors", "Reconstruction", "Sym3D"]
 
+MIRRORED = (1, -1, -1, -1, 1, 1)  # signs of pitch, yaw, roll and t_x, t_y, t_z in a mirror
 BORDER = 2  # columns on the left and the right whose canonical depth is fixed
 
 
@@ -71,7 +72,8 @@ class Sym3D(nn.Module):
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
     tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
     lit and turned the other way explains the images as well. ``symmetric`` makes canonical depth and albedo exactly
-    symmetric, each the mean of itself and its mirror image, which leaves the viewpoint to explain what is not.
+    symmetric, each the mean of itself and its mirror image, and the viewpoint of a mirrored image the mirrored
+    viewpoint, which is left to explain what is not symmetric.
     ``align_corners`` False samples the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample
     changed its default: the picture shrinks by (W-1)/W. ``he_init`` starts the light and viewpoint encoders from He's
     initialisation.
@@ -118,17 +120,27 @@ class Sym3D(nn.Module):
         """d_max + m, m = (d_max - d_min) / 2: the depth of a pixel that nothing covers."""
         return self.depth_max + (self.depth_max - self.depth_min) / 2
 
-    def predict(self, image: Float[Tensor, "b 3 h w"], *, template: float = 0.0) -> Factors:
+    def predict(self, image: Float[Tensor, "b 3 h w"], *, template: bool = False) -> Factors:
         """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1].
 
-        ``template`` 1 gives all images of the batch its mean albedo and the prior as their shape; 0 gives each its own;
-        between is a blend.
+        With a ``template`` all images of the batch have its mean albedo, and the prior for their shape.
         """
-        said = {name: network(image) for name, network in self.named_children()}
+        names = [name for name, _ in self.named_children() if not (template and name == "netD")]
+        said = {name: self.answer(name, image) for name in names}
         if template:
-            said["netD"] = said["netD"] * (1 - template)
-            said["netA"] = said["netA"].lerp(said["netA"].mean(0, keepdim=True).expand_as(said["netA"]), template)
+            # Adam passes over parameters without a gradient. Had the depth network gradients of 0, its first real steps
+            # would be ten times too long, and they kill narrow networks.
+            said["netD"] = torch.zeros_like(image[:, :1])
+            said["netA"] = said["netA"].mean(0, keepdim=True).expand_as(image)
         return self.interpret(said)
+
+    def answer(self, name: str, image: Float[Tensor, "b 3 h w"]) -> Tensor | tuple[Tensor, Tensor]:
+        """What the network of this name says about images."""
+        network = getattr(self, name)
+        if not (self.symmetric and name == "netV"):
+            return network(image)
+        plain, mirrored = network(torch.cat([image, image.flip(-1)])).chunk(2)
+        return (plain + mirrored * mirrored.new_tensor(MIRRORED)) / 2
 
     def interpret(self, said: dict) -> Factors:
         """Name of a network → what it said about the images: numbers become metres, radians and light."""

@@ -1,5 +1,6 @@
-"""What training minimises: both reconstructions, their features, and the depth's roughness."""
+"""What training minimises: both reconstructions, their features, the depth's roughness, and unlikely viewpoints."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -22,19 +23,20 @@ def objective(
     perceptual: float = 1.0,
     smooth: float = 0.0,
     features: nn.Module | None = None,
-    template: float = 0.0,
+    yaw_spread: float | None = None,
     trials: Float[Tensor, "k b 6"] | None = None,
 ) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
     """The training loss (key ``total``) and its parts, with what they were computed from.
 
     total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness, with λ_f ``flip``, λ_p ``perceptual``
-    and λ_sm ``smooth``. The reconstruction holds the plain branch first and the flipped one second (2B); a symmetric
-    model has the plain one only, because both are the same picture.
+    and λ_sm ``smooth``; smoothness is of the depth's departure from the convex prior. ``yaw_spread`` (degrees) adds
+    :func:`losses.viewpoints`. The reconstruction holds the plain branch first and the flipped one second (2B); a
+    symmetric model has the plain one only, because both are the same picture.
 
-    For the start of a training: ``template`` as in :meth:`Sym3D.predict`; ``trials`` as in :func:`search_view`, which
-    then finds the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
+    ``trials`` as in :func:`search_view` are for the start of a training: on a template (see :meth:`Sym3D.predict`) they
+    find the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
     """
-    factors = model.predict(image, template=template)
+    factors = model.predict(image, template=trials is not None)
     parts: dict[str, Tensor] = {}
     if trials is not None:
         found = search_view(model, factors, image, trials)
@@ -59,7 +61,11 @@ def objective(
             confidence = None if sigma is None else sigma[:, branch]
             parts[f"perceptual{side}"] = losses.perceptual(part, target, mask, confidence)
     if smooth:
-        parts["smoothness"] = smoothness(factors.free_depth / (model.depth_max - model.depth_min))
+        prior = model.metric_depth(torch.zeros_like(factors.free_depth[:1]))
+        parts["smoothness"] = smoothness((factors.free_depth - prior) / (model.depth_max - model.depth_min))
         weights["smoothness"] = smooth
+    if yaw_spread is not None:
+        spread = None if trials is not None else math.radians(yaw_spread)  # what is found must not be pushed about
+        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, spread)
     total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
     return {"total": total, **parts}, factors, both

@@ -25,9 +25,9 @@ def search_view(
     """The viewpoint that explains each image best, of the predicted one and of k others; radians and metres.
 
     Two thirds of the ``trials`` are departures from the predicted viewpoint, the rest from the frontal one. Judged at
-    half the resolution by the mean absolute difference from the image, both as predicted and mirrored. A pixel that
-    nothing covers costs what a picture of one colour would: a loss over the visible area alone would turn the object
-    out of sight.
+    half the resolution by the mean absolute difference from the image, as predicted and (unless the model is symmetric)
+    mirrored. A pixel that nothing covers costs what a picture of one colour would: a loss over the visible area alone
+    would turn the object out of sight.
     """
     reach = 0.98 * model.view_reach  # tanh never reaches 1
     near = len(trials) * 2 // 3
@@ -35,11 +35,12 @@ def search_view(
     count, batch = views.shape[:2]
 
     depth, texture, target = (avg_pool2d(maps, 2) for maps in (factors.depth[:, None], model.shaded(factors)[2], image))
-    depth, texture = (torch.cat([maps, maps.flip(-1)]).repeat(count, 1, 1, 1) for maps in (depth, texture))
-    seen, _, valid = model.look(depth[:, 0], texture, views.repeat(1, 2, 1).flatten(0, 1))
+    sides = 1 if model.symmetric else 2
+    depth, texture = (torch.cat([maps, maps.flip(-1)][:sides]).repeat(count, 1, 1, 1) for maps in (depth, texture))
+    seen, _, valid = model.look(depth[:, 0], texture, views.repeat(1, sides, 1).flatten(0, 1))
     blank = (target - target.mean((2, 3), keepdim=True)).abs().mean((1, 2, 3))
-    error = (seen - target.repeat(2 * count, 1, 1, 1)).abs().mean(1)
-    error = torch.where(valid, error, blank.repeat(2 * count)[:, None, None]).mean((1, 2))
-    cost = error.view(count, 2, batch).mean(1) + FRONTAL * (views / model.view_reach.clamp(min=1e-9)).square().sum(-1)
-    best = cost.argmin(0)
+    error = (seen - target.repeat(sides * count, 1, 1, 1)).abs().mean(1)
+    error = torch.where(valid, error, blank.repeat(sides * count)[:, None, None]).mean((1, 2))
+    turned = (views / model.view_reach.clamp(min=1e-9)).square().sum(-1)
+    best = (error.view(count, sides, batch).mean(1) + FRONTAL * turned).argmin(0)
     return views[best, torch.arange(batch, device=best.device)]

@@ -73,7 +73,8 @@ class ModelSection(_Section):
     convex_prior: float = Field(0.0, ge=0, le=10)
     """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
     symmetric: bool = False
-    """Make canonical depth and albedo exactly symmetric instead of probably; needs one reconstruction, not two."""
+    """Make canonical depth and albedo exactly symmetric instead of probably, so that one reconstruction is enough, and
+    the viewpoint of a mirrored image the mirrored viewpoint."""
     align_corners: bool = True
     """False samples textures as the reference implementation does by accident on torch 1.3 and later."""
     he_init: bool = False
@@ -107,7 +108,9 @@ class LossSection(_Section):
     features_path: Line | None = None
     """Weights file of that network; left out: $SYM3D_VGG16, then the user cache."""
     smoothness: Weight = 0.0
-    """Weight λ_sm of the depth's mean absolute slope; 0.1 removes noise from the normals."""
+    """Weight λ_sm of the mean absolute slope of the depth (less the prior's); 0.1 removes noise from the normals."""
+    yaw_spread: float | None = Field(None, gt=0, le=90)
+    """How widely yaws spread (root mean square, degrees) in upright, centred pictures; left out: no assumption."""
 
     @model_validator(mode="after")
     def _start_is_whole(self):

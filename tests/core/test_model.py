@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stages.core.health import convexity, symptoms
+from stages.core.inference import QuickSym3D
 from stages.core.model import Sym3D
 from stages.core.networks import Autoencoder, ConfidenceNet, Encoder
 from stages.core.objective import objective
@@ -95,6 +96,42 @@ def test_a_symmetric_model_needs_one_branch():
     assert len(seen.image) == 2
     assert set(parts) == {"total", "photo", "smoothness"}
     torch.testing.assert_close(parts["total"], parts["photo"] + 0.1 * parts["smoothness"])
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_symmetric_model_sees_a_mirrored_image_from_the_mirrored_viewpoint(quick):
+    torch.manual_seed(0)
+    model = Sym3D(64, NARROW, confidence=False, symmetric=True, max_translation_z=0.1, he_init=True).eval()
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    predict = (QuickSym3D(model) if quick else model).predict
+    with torch.no_grad():
+        view, mirrored = predict(images).view, predict(images.flip(-1)).view
+    torch.testing.assert_close(mirrored, view * torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0]))
+    assert (view != 0).all()
+
+
+def test_a_mirrored_viewpoint_shows_the_mirror_image_of_what_is_symmetric():
+    torch.manual_seed(0)
+    model = Sym3D(64, NARROW, confidence=False, symmetric=True, convex_prior=2.0).eval()
+    with torch.no_grad():
+        factors = model.predict(torch.rand(1, 3, 64, 64) * 2 - 1)
+        factors = replace(factors, depth=model.metric_depth(torch.zeros(1, 64, 64)))
+        light = (factors.ambient, factors.diffuse, torch.tensor([[0.0, 0.0, 1.0]]))
+        view = torch.tensor([[0.1, 0.4, -0.2, 0.02, 0.01, 0.0]])
+        seen = model.render(factors, view=view, light=light)
+        mirrored = model.render(factors, view=view * view.new_tensor([1, -1, -1, -1, 1, 1]), light=light)
+    both = seen.valid & mirrored.valid.flip(-1)
+    assert both.sum() > 0.98 * seen.valid.sum()
+    off = (seen.depth - mirrored.depth.flip(-1)).abs()[both]
+    assert off.max() < 1e-3  # not 0: cells are cut in two along one diagonal, which a mirror turns
+
+
+def test_smoothness_is_of_the_departure_from_the_prior():
+    torch.manual_seed(0)
+    model = Sym3D(64, NARROW, confidence=False, convex_prior=2.0)
+    torch.nn.init.zeros_(model.netD.network[-1].weight)
+    parts, *_ = objective(model, torch.rand(1, 3, 64, 64), smooth=0.1)
+    assert parts["smoothness"] == 0
 
 
 def test_relighting_and_turning_replace_the_factors_own():

@@ -54,7 +54,7 @@ def test_keeps_what_nothing_beats_and_does_not_turn_away(scene):
 def test_the_viewpoint_network_learns_what_was_found():
     model = Sym3D(64, 1 / 16, symmetric=True, convex_prior=1.5)
     images = torch.rand(2, 3, 64, 64) * 2 - 1
-    parts, factors, _ = objective(model, images, template=1.0, trials=batch_trials(0, 0, 2))
+    parts, factors, _ = objective(model, images, yaw_spread=25.0, trials=batch_trials(0, 0, 2))
     assert parts["search"] > 0
     parts["search"].backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.netV.parameters())
@@ -70,3 +70,13 @@ def test_trials_follow_from_seed_and_step():
     assert not (batch_trials(1, 7, 4) == batch_trials(1, 8, 4)).any(0).all()
     spread = torch.cat([batch_trials(0, step, 8) for step in range(60)]).std((0, 1)).rad2deg()
     torch.testing.assert_close(spread, torch.tensor([8.0, 15.0, 5.0, 0.0, 0.0, 0.0]), rtol=0.1, atol=1e-6)
+
+
+def test_the_depth_network_begins_when_the_template_ends():
+    """Gradients of 0 would let Adam's second moment fade, and its first real steps grow tenfold."""
+    model = Sym3D(64, 1 / 16, symmetric=True, convex_prior=1.5)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    objective(model, images, trials=batch_trials(0, 0, 2))[0]["total"].backward()
+    assert all(p.grad is None for p in model.netD.parameters())
+    objective(model, images)[0]["total"].backward()
+    assert all(p.grad is not None for p in model.netD.parameters())
