@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 # Not the raster kernels: numba compiles and caches them as they are written.
@@ -11,6 +12,8 @@ CHECKED = (
     *("camera", "geometry", "health", "lighting", "losses", "metrics", "model", "networks", "objective"),
     *("perceptual", "search"),
 )
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: its kernels then run on CPU tensors
 install_import_hook([f"stages.core.{module}" for module in CHECKED], "beartype.beartype")
 
 

@@ -95,20 +95,20 @@ def test_the_nearest_wins_and_among_equals_the_lowest_index():
     assert (face[0].diagonal() == 2).all() or (face[0].flip(1).diagonal() == 2).all()  # the shared edge
 
 
-@pytest.mark.parametrize(
-    "triangle",
-    [
-        [[0, 0, 1], [0, 0, 1], [0, 0, 1]],  # a point
-        [[-1, 0, 1], [0, 0, 1], [1, 0, 1]],  # a line through pixel centres
-        [[0, 0, 0.5], [0, 0, 1], [0, 0, 2]],  # along the middle ray
-        [[0, -1, 1], [0, 1, 1], [0, 0, 3]],  # edge-on, through the camera
-        [[-1, -1, -1], [1, -1, -1], [0, 1, -1]],  # behind
-        [[-1, -1, 0], [1, -1, 0], [0, 1, 0]],  # in the camera plane
-        [[5, 0, 1], [6, 0, 1], [5, 1, 1]],  # off the screen
-        [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
-        [[1e30, 0, 1], [0, 1e30, 1], [0, 0, -1e30]],
-    ],
-)
+INVISIBLE = [
+    [[0, 0, 1], [0, 0, 1], [0, 0, 1]],  # a point
+    [[-1, 0, 1], [0, 0, 1], [1, 0, 1]],  # a line through pixel centres
+    [[0, 0, 0.5], [0, 0, 1], [0, 0, 2]],  # along the middle ray
+    [[0, -1, 1], [0, 1, 1], [0, 0, 3]],  # edge-on, through the camera
+    [[-1, -1, -1], [1, -1, -1], [0, 1, -1]],  # behind
+    [[-1, -1, 0], [1, -1, 0], [0, 1, 0]],  # in the camera plane
+    [[5, 0, 1], [6, 0, 1], [5, 1, 1]],  # off the screen
+    [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
+    [[1e30, 0, 1], [0, 1e30, 1], [0, 0, -1e30]],
+]
+
+
+@pytest.mark.parametrize("triangle", INVISIBLE)
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_triangles_that_have_no_inside_in_view_cover_nothing(triangle, backend):
     points = torch.tensor([triangle], dtype=torch.float64).requires_grad_()
