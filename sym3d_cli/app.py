@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from stages.errors import Sym3dError
-from sym3d_cli.commands import doctor, evaluate, export, import_, infer, info, prep, recipes, synth, train
+from sym3d_cli.commands import bench, doctor, evaluate, export, import_, infer, info, prep, recipes, synth, train
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
 
@@ -115,6 +115,7 @@ for name, module in {
     "export": export,
     "import": import_,
     "info": info,
+    "bench": bench,
     "doctor": doctor,
 }.items():
     app.command(name, epilog=epilog(module.EXAMPLES))(module.main)

@@ -1,0 +1,238 @@
+"""The parts of the work, and the ways to do each. A part is races; the first contestant is what others are held to."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.bench.timing import Call, Contestant
+from stages.core import losses
+from stages.core.camera import apply_view, back_project
+from stages.core.inference import QuickSym3D
+from stages.core.model import Sym3D
+from stages.core.objective import objective
+from stages.core.perceptual import VGG16Features
+from stages.core.raster import available_backends, rasterise_depth
+from stages.data.batches import batch_flips, batch_rows
+from stages.predict import predict, to_tensor
+
+__all__ = ["PARTS", "Place", "Race", "steps"]
+
+IMAGES = 1024  # in the data set that training draws from
+INFERENCE_BATCHES = (1, 64)
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a part is timed: images of ``size`` pixels, ``batch`` of them in a training step."""
+
+    size: int
+    batch: int
+    width: float
+    device: torch.device
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Of matrix products, those that the processor itself computes in."""
+        if self.device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return ("float32", "bf16") if fast else ("float32",)
+
+    def images(self, count: int) -> Tensor:
+        """(count, 3, size, size) noise in [-1, 1]."""
+        noise = torch.rand(count, 3, self.size, self.size, device=self.device) * 2 - 1
+        return noise.contiguous(memory_format=torch.channels_last)
+
+    def data_set(self, device: torch.device | str) -> Tensor:
+        """uint8 (IMAGES, size, size, 3)."""
+        return torch.randint(256, (IMAGES, self.size, self.size, 3), dtype=torch.uint8, device=device)
+
+    def put(self, module: nn.Module) -> nn.Module:
+        return module.to(self.device, memory_format=torch.channels_last)
+
+    def autocast(self, precision: str) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@dataclass(frozen=True)
+class Race:
+    """counted: it is convolutions and matrix products that take the time, so that counting them says something."""
+
+    part: str
+    contestants: list[Contestant]
+    counted: bool = True
+
+
+# -- rasteriser -------------------------------------------------------------------------------------------------------
+
+
+def _raster(place: Place) -> Iterator[Race]:
+    """Both reconstructions of a batch; ours last. The twin in torch tests every triangle against every pixel: it draws
+    one image, of the smallest size."""
+    count = 2 * place.batch
+    kernels = [name for name in reversed(available_backends()) if name != "reference"]
+    twin = (
+        [Contestant("reference", 64, 1, partial(_rasterise, place, "reference", 1, False))] if place.size == 64 else []
+    )
+    for part, backward in (("raster", False), ("raster+bwd", True)):
+        ways = [
+            Contestant(name, place.size, count, partial(_rasterise, place, name, count, backward)) for name in kernels
+        ]
+        yield Race(part, ways if backward else twin + ways, counted=False)
+
+
+def _rasterise(place: Place, backend: str, count: int, backward: bool) -> Call:
+    """Smooth surfaces with folds, seen from many sides."""
+    coarse = 0.95 + 0.05 * torch.rand(count, 1, 8, 8)
+    depth = F.interpolate(coarse, (place.size, place.size), mode="bicubic")[:, 0]
+    view = torch.randn(count, 6) * torch.tensor([0.2, 0.4, 0.2, 0.02, 0.02, 0.0])
+    points = apply_view(back_project(depth), view).to(place.device).requires_grad_(backward)
+
+    def call() -> None:
+        depth, _ = rasterise_depth(points, backend=backend)
+        if backward:
+            points.grad = None
+            depth.sum().backward()
+
+    return call
+
+
+# -- networks and perceptual loss -------------------------------------------------------------------------------------
+
+
+def _networks(place: Place) -> Iterator[Race]:
+    for name, network in Sym3D(place.size, place.width).named_children():
+        for part, backward in ((name, False), (f"{name}+bwd", True)):
+            ways = [
+                Contestant(p, place.size, place.batch, partial(_network, place, network, p, backward), p)
+                for p in place.precisions
+            ]
+            yield Race(part, ways)
+
+
+def _network(place: Place, network: nn.Module, precision: str, backward: bool) -> Call:
+    network, image = place.put(copy.deepcopy(network)), place.images(place.batch)
+
+    def call() -> None:
+        with torch.set_grad_enabled(backward), place.autocast(precision):
+            said = network(image)
+        if backward:
+            network.zero_grad()
+            maps = said if isinstance(said, tuple) else (said,)
+            sum(part.float().square().mean() for part in maps).backward()
+
+    return call
+
+
+def _perceptual(place: Place) -> Iterator[Race]:
+    """Features of the images once and of both reconstructions, the loss, and its gradient."""
+    ways = [Contestant(p, place.size, place.batch, partial(_compare, place, p), p) for p in place.precisions]
+    yield Race("perceptual", ways)
+
+
+def _compare(place: Place, precision: str) -> Call:
+    features = place.put(VGG16Features())
+    image = place.images(place.batch)
+    reconstructed = place.images(2 * place.batch).requires_grad_()
+    mask = torch.ones(place.batch, place.size, place.size, dtype=torch.bool, device=place.device)
+    sigma = torch.ones(2, place.batch, place.size // 4, place.size // 4, device=place.device)
+
+    def call() -> None:
+        with place.autocast(precision):
+            with torch.no_grad():
+                target = features(image)
+            branches = features(reconstructed).float().split(place.batch)
+        pairs = zip(branches, sigma, strict=True)
+        reconstructed.grad = None
+        sum(losses.perceptual(branch, target.float(), mask, s) for branch, s in pairs).backward()
+
+    return call
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def steps(place: Place) -> list[Contestant]:
+    """The ways to do a whole step of training: from rows of the data set to new weights. The last is the fastest."""
+    return [Contestant("float32", place.size, place.batch, partial(_eager_step, place))]
+
+
+def _step(place: Place) -> Iterator[Race]:
+    yield Race("step", steps(place))
+
+
+def _eager_step(place: Place) -> Call:
+    model, features = place.put(Sym3D(place.size, place.width)), place.put(VGG16Features())
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
+    load = _load(place, "resident")
+
+    def call() -> dict[str, float]:
+        parts, *_ = objective(model, load(), features=features)
+        optimizer.zero_grad()
+        parts["total"].backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
+        values = {key: value.item() for key, value in (parts | {"gradient_norm": norm}).items()}
+        optimizer.step()
+        return values
+
+    return call
+
+
+def _loader(place: Place) -> Iterator[Race]:
+    """Which rows a step sees → its batch on the device, half of it mirrored."""
+    ways = ("resident",) if place.device.type == "cpu" else ("from host", "resident")
+    yield Race(
+        "loader", [Contestant(way, place.size, place.batch, partial(_load, place, way)) for way in ways], counted=False
+    )
+
+
+def _load(place: Place, way: str) -> Callable[[], Tensor]:
+    """``way``: the data set is resident on the device, or each batch comes from the host."""
+    images = place.data_set(place.device if way == "resident" else "cpu")
+    step = 0
+
+    def call() -> Tensor:
+        nonlocal step
+        rows, flips = batch_rows(0, step, len(images), place.batch), batch_flips(0, step, place.batch)
+        batch, flips = to_tensor(images[rows].to(place.device)), flips.to(place.device)
+        step += 1
+        batch = torch.where(flips[:, None, None, None], batch.flip(-1), batch)
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    return call
+
+
+# -- inference --------------------------------------------------------------------------------------------------------
+
+
+def _inference(place: Place) -> Iterator[Race]:
+    """All factors and the reconstruction, from arrays to arrays, as ``infer`` does without the confidence maps."""
+    for batch in INFERENCE_BATCHES:
+        ways = [Contestant("plain", place.size, batch, partial(_infer, place, batch, False))]
+        if batch == 1 and place.device.type == "cpu":
+            ways.append(Contestant("quick", place.size, batch, partial(_infer, place, batch, True)))
+        yield Race("inference", ways)
+
+
+def _infer(place: Place, batch: int, quick: bool) -> Call:
+    model = Sym3D(place.size, place.width, confidence=False).to(place.device).eval().requires_grad_(False)
+    images = place.data_set("cpu")[:batch].numpy()
+    return partial(predict, QuickSym3D(model) if quick else model, images, batch)
+
+
+PARTS: dict[str, Callable[[Place], Iterator[Race]]] = {
+    "raster": _raster,
+    "networks": _networks,
+    "perceptual": _perceptual,
+    "step": _step,
+    "inference": _inference,
+    "loader": _loader,
+}
