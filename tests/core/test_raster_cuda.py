@@ -43,7 +43,7 @@ def cover(points, faces, lattice):
 
 
 def assert_twin(points, faces, lattice, differ=0.0):
-    """Same coverage; the same triangle, or, at no more than a share of the samples, one that is as near to NEAR_BITS."""
+    """Same coverage; the same triangle or, at no more than a share of the samples, one as near to NEAR_BITS."""
     ours, twin = cover(points, faces, lattice), reference.cover(points, faces, lattice)
     assert torch.equal(ours >= 0, twin >= 0)
     other = ours != twin
@@ -287,7 +287,7 @@ def test_the_host_never_looks_at_the_data(monkeypatch):
     """Everything but the kernels runs on tensors that hold nothing: no copy, no shape and no launch depends on data."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     launches = []
-    monkeypatch.setattr(cuda, "_launch", lambda kernel, programs, *_, **__: launches.append((kernel.__name__, programs)))
+    monkeypatch.setattr(cuda, "_launch", lambda kernel, count, *_, **__: launches.append((kernel.__name__, count)))
     points = torch.empty(3, 8, 8, 3, device="meta", requires_grad=True)
     depth, valid = raster.rasterise_depth(points, samples=2, backend="triton")
     torch.autograd.grad(depth.sum(), points)

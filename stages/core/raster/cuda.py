@@ -9,7 +9,7 @@ in 10¹⁰, on a common edge, say, or where surfaces touch. The depth there diff
 Backward: every sample adds to the three vertices that it sees. Floats would make the sums depend on the order, so
 they are integers, in units of 2⁻ᴮᴵᵀˢ of the greatest contribution *to that vertex* (found in a first pass: an atomic
 maximum again): exact and the same every time, with less rounding than sums of float64 have. Sorting the samples by
-vertex, or gathering by vertex, would need an adjacency for general meshes and more memory; this takes 32 bytes a vertex.
+vertex, or gathering by vertex, would need an adjacency for general meshes and more memory; this takes 32 bytes each.
 
 Nothing depends on what the tensors hold, neither shapes nor launches, and nothing is copied to or from the host: all of
 it can be captured in a CUDA graph (after a first call, which compiles). So nothing is checked here either: a triangle

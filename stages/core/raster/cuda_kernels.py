@@ -295,9 +295,12 @@ def _add(sums, index, total, cx, cy, cz, wanted, BITS: tl.constexpr, MEASURE: tl
         exponent = tl.load(sums + index, mask=wanted, other=INFINITE)
         wanted = wanted & (exponent < INFINITE)
         unit = _power(BITS + 2045 - tl.maximum(exponent, BITS))
-        tl.atomic_add(sums + total + index, tl.where(wanted, cx * unit, 0.0).to(tl.int64), mask=wanted, sem="relaxed")
-        tl.atomic_add(sums + 2 * total + index, tl.where(wanted, cy * unit, 0.0).to(tl.int64), mask=wanted, sem="relaxed")
-        tl.atomic_add(sums + 3 * total + index, tl.where(wanted, cz * unit, 0.0).to(tl.int64), mask=wanted, sem="relaxed")
+        x = tl.where(wanted, cx * unit, 0.0).to(tl.int64)
+        y = tl.where(wanted, cy * unit, 0.0).to(tl.int64)
+        z = tl.where(wanted, cz * unit, 0.0).to(tl.int64)
+        tl.atomic_add(sums + total + index, x, mask=wanted, sem="relaxed")
+        tl.atomic_add(sums + 2 * total + index, y, mask=wanted, sem="relaxed")
+        tl.atomic_add(sums + 3 * total + index, z, mask=wanted, sem="relaxed")
 
 
 @triton.jit
