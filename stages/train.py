@@ -28,6 +28,7 @@ from stages.validation import ValidationImages, validate, write_sample_sheet
 __all__ = ["TrainRequest", "TrainResult", "run"]
 
 TRAIN, VALIDATION = 0, 1
+YAW_WEIGHT = 3.0  # of the spread of yaws; fades over loss.yaw_spread_steps
 SETTLED = 500  # steps; before that every run shows symptoms
 
 
@@ -224,6 +225,7 @@ def _step(
             smooth=loss.smoothness,
             features=features,
             yaw_spread=loss.yaw_spread,
+            yaw_weight=YAW_WEIGHT * (1 - min(1, state.step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
             trials=_trials(recipe, state.step),
         )
     except InputError as error:  # the rasteriser refuses a surface that is not finite

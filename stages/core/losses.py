@@ -10,7 +10,7 @@ from torch.nn import functional as F
 __all__ = ["perceptual", "photometric", "viewpoints"]
 
 EPSILON = 1e-7
-SPREAD, UPRIGHT = 3.0, 0.3  # weights of the two terms of `viewpoints`
+UPRIGHT = 0.3  # weight of what turns and shifts a picture in its plane
 
 
 def photometric(
@@ -45,16 +45,14 @@ def perceptual(
 
 
 def viewpoints(
-    view: Float[Tensor, "b 6"], reach: Float[Tensor, " 6"], spread: float | None = None
+    view: Float[Tensor, "b 6"], reach: Float[Tensor, " 6"], spread: float = 0.0, weight: float = 0.0
 ) -> Float[Tensor, ""]:
     """What is known of viewpoints before any image is seen (not in the paper).
 
-    3 (rms(β) - s)², in radians: over a batch, yaws β spread as widely as the ``spread`` s says. At a narrow field of
+    w (rms(β) - s)², in radians: over a batch, yaws β spread as widely as the ``spread`` s says. At a narrow field of
     view, shape and yaw can shrink together with hardly a change in the picture; and while shapes are blurs they do.
     Plus 0.3 times the mean of γ² + t_x² + t_y², each as a share of its ``reach``: pictures are upright and centred.
     """
     upright = UPRIGHT * (view[:, 2:5] / reach[2:5].clamp(min=EPSILON)).square().sum(1).mean()
-    if spread is None:
-        return upright
     rms = (view[:, 1].square().mean() + EPSILON).sqrt()
-    return upright + SPREAD * (rms - spread).square()
+    return upright + weight * (rms - spread).square()

@@ -24,14 +24,15 @@ def objective(
     smooth: float = 0.0,
     features: nn.Module | None = None,
     yaw_spread: float | None = None,
+    yaw_weight: float = 0.0,
     trials: Float[Tensor, "k b 6"] | None = None,
 ) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
     """The training loss (key ``total``) and its parts, with what they were computed from.
 
     total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness, with λ_f ``flip``, λ_p ``perceptual``
     and λ_sm ``smooth``; smoothness is of the depth's departure from the convex prior. ``yaw_spread`` (degrees) adds
-    :func:`losses.viewpoints`. The reconstruction holds the plain branch first and the flipped one second (2B); a
-    symmetric model has the plain one only, because both are the same picture.
+    :func:`losses.viewpoints`, its first term with ``yaw_weight``. The reconstruction holds the plain branch first and
+    the flipped one second (2B); a symmetric model has the plain one only, because both are the same picture.
 
     ``trials`` as in :func:`search_view` are for the start of a training: on a template (see :meth:`Sym3D.predict`) they
     find the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
@@ -65,7 +66,7 @@ def objective(
         parts["smoothness"] = smoothness((factors.free_depth - prior) / (model.depth_max - model.depth_min))
         weights["smoothness"] = smooth
     if yaw_spread is not None:
-        spread = None if trials is not None else math.radians(yaw_spread)  # what is found must not be pushed about
-        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, spread)
+        weight = yaw_weight if trials is None else 0.0  # what is found must not be pushed about
+        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, math.radians(yaw_spread), weight)
     total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
     return {"total": total, **parts}, factors, both

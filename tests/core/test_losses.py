@@ -61,15 +61,15 @@ def test_viewpoints_cost_nothing_when_they_are_upright_and_yaws_spread_as_said()
     view = torch.zeros(4, 6)
     view[:, 0] = torch.tensor([0.3, 0.3, -0.1, 0.2])  # pitch is free
     view[:, 1] = torch.tensor([0.4, -0.4, 0.4, -0.4])
-    assert viewpoints(view, reach, 0.4).abs() < 1e-6
-    torch.testing.assert_close(viewpoints(view, reach, 0.5), torch.tensor(3 * 0.1**2))
-    torch.testing.assert_close(viewpoints(0.5 * view, reach, 0.4), torch.tensor(3 * 0.2**2))
+    assert viewpoints(view, reach, 0.4, 3.0).abs() < 1e-6
+    torch.testing.assert_close(viewpoints(view, reach, 0.5, 3.0), torch.tensor(3 * 0.1**2))
+    torch.testing.assert_close(viewpoints(0.5 * view, reach, 0.4, 2.0), torch.tensor(2 * 0.2**2))
     view[:, 2], view[:, 3] = 0.2, 0.05
     torch.testing.assert_close(viewpoints(view, reach), torch.tensor(0.3 * (0.2**2 + 0.5**2)))
-    torch.testing.assert_close(viewpoints(view, reach, 0.4), viewpoints(view, reach))
+    torch.testing.assert_close(viewpoints(view, reach, 0.4, 3.0), viewpoints(view, reach))
 
 
 def test_equal_yaws_still_have_a_gradient_that_is_finite():
     view = torch.zeros(3, 6, requires_grad=True)
-    viewpoints(view, torch.ones(6), 0.4).backward()
+    viewpoints(view, torch.ones(6), 0.4, 3.0).backward()
     assert view.grad.isfinite().all()
