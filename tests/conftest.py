@@ -8,8 +8,8 @@ from jaxtyping import install_import_hook
 
 # Not the raster kernels: numba compiles and caches them as they are written.
 CHECKED = (
-    *("camera", "geometry", "health", "lighting", "losses", "metrics", "model", "networks", "objective"),
-    *("perceptual", "search"),
+    *("camera", "geometry", "health", "layers", "lighting", "losses", "metrics", "model", "networks"),
+    *("objective", "perceptual", "search"),
 )
 install_import_hook([f"stages.core.{module}" for module in CHECKED], "beartype.beartype")
 
