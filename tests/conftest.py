@@ -9,8 +9,8 @@ from jaxtyping import install_import_hook
 
 # Not the raster kernels: numba compiles and caches them as they are written.
 CHECKED = (
-    *("camera", "geometry", "health", "lighting", "losses", "metrics", "model", "networks", "objective"),
-    *("perceptual", "search"),
+    *("camera", "geometry", "health", "layers", "lighting", "losses", "metrics", "model", "networks"),
+    *("objective", "perceptual", "search"),
 )
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: its kernels then run on CPU tensors

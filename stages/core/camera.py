@@ -12,7 +12,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["FOV", "apply_view", "back_project", "intrinsics", "pixel_rays", "project", "rotation", "undo_view"]
+__all__ = [
+    "FOV",
+    "apply_view",
+    "back_project",
+    "intrinsics",
+    "pixel_rays",
+    "project",
+    "rotation",
+    "view_points",
+    "view_sources",
+]
 
 FOV = 10.0  # degrees, horizontal
 ROTATION_CENTRE = (0.0, 0.0, 1.0)
@@ -63,14 +73,58 @@ def rotation(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
 
 def apply_view(points: Float[Tensor, "b *n 3"], view: Float[Tensor, "b 6"]) -> Float[Tensor, "b *n 3"]:
     """Canonical to input view: P' = R (P - c) + c + t, with view = (α, β, γ, t_x, t_y, t_z) and c = (0, 0, 1)."""
-    centre = points.new_tensor(ROTATION_CENTRE)
+    centre = _rotation_centre(points.device, points.dtype)
     flat = (points - centre).flatten(1, -2)
     moved = flat @ rotation(view[:, :3]).mT + (centre + view[:, None, 3:])
     return moved.reshape(points.shape)
 
 
-def undo_view(points: Float[Tensor, "b *n 3"], view: Float[Tensor, "b 6"]) -> Float[Tensor, "b *n 3"]:
-    """Input view to canonical: P = Rᵀ (P' - t - c) + c. The inverse of :func:`apply_view`."""
-    centre = points.new_tensor(ROTATION_CENTRE)
-    flat = points.flatten(1, -2) - (centre + view[:, None, 3:])
-    return (flat @ rotation(view[:, :3]) + centre).reshape(points.shape)
+def view_points(
+    depth: Float[Tensor, "b h w"], view: Float[Tensor, "b 6"], fov: float = FOV
+) -> Float[Tensor, "b h w 3"]:
+    """A canonical depth map as the viewpoint sees it: ``apply_view(back_project(depth, fov), view)``, quicker."""
+    shift = _rotation_centre(view.device, view.dtype) + view[:, 3:]
+    return torch.stack(_turned(depth, rotation(view[:, :3]), shift, fov), -1)
+
+
+def view_sources(
+    depth: Float[Tensor, "b h w"], view: Float[Tensor, "b 6"], fov: float = FOV
+) -> Float[Tensor, "b h w 2"]:
+    """Where in the canonical image the pixels of an input-view depth map come from: P = Rᵀ (P' - t - c) + c, projected.
+
+    Normalised coordinates, (-1, -1) and (1, 1) the outermost pixel centres, as grid_sample has them with align_corners.
+    """
+    height, width = depth.shape[-2:]
+    back = rotation(view[:, :3]).mT
+    shift = _rotation_centre(view.device, view.dtype) - (back @ view[:, 3:, None])[..., 0]
+    x, y, z = _turned(depth, back, shift, fov)
+    across = 1 / math.tan(math.radians(fov) / 2)
+    down = across * (width - 1) / (height - 1)
+    return torch.stack([x / z * across, y / z * down], -1)
+
+
+def _turned(depth: Tensor, turn: Float[Tensor, "b 3 3"], shift: Float[Tensor, "b 3"], fov: float) -> tuple[Tensor, ...]:
+    """x, y and z of R (P - c) + s for the points P = d·(x, y, 1) of a depth map, each (B, H, W).
+
+    R (P - c) = (d - 1)·R (x, y, 1) + R (x, y, 0): the rays are turned, in one matrix product for the whole batch, and
+    not each image's points. Planes rather than triples, because loops over three numbers are slow.
+    """
+    height, width = depth.shape[-2:]
+    plane = _ray_plane(height, width, fov, device=depth.device, dtype=depth.dtype)
+    flat = (turn[:, :, :2].flatten(0, 1) @ plane).view(-1, 3, height, width)
+    shift, ahead = shift[..., None, None], turn[:, :, 2, None, None]
+    return torch.addcmul(flat + shift, (depth - 1)[:, None], flat + ahead).unbind(1)
+
+
+@lru_cache(maxsize=16)
+def _rotation_centre(device, dtype) -> Float[Tensor, " 3"]:
+    """Cached, because a constant that is copied to a GPU at every step makes the host wait for it."""
+    with torch.inference_mode(False):
+        return torch.tensor(ROTATION_CENTRE, device=device, dtype=dtype)
+
+
+@lru_cache(maxsize=64)
+def _ray_plane(height: int, width: int, fov: float, *, device, dtype) -> Float[Tensor, "2 n"]:
+    """x and y of every pixel's ray. Cached: do not write to it."""
+    with torch.inference_mode(False):
+        return pixel_rays(height, width, fov, device=device, dtype=dtype)[..., :2].flatten(0, 1).T.contiguous()

@@ -6,7 +6,6 @@ lie. The results differ from the networks' own by float32 rounding only.
 """
 
 import copy
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from threading import Barrier
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .layers import UpConv
 from .model import Factors, Sym3D
 
 __all__ = ["QuickSym3D"]
@@ -62,7 +62,7 @@ class QuickSym3D:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         for network in self.model.children():
             for name, part in network.named_children():
-                setattr(network, name, nn.Sequential(*map(_quicker, _merge_upsampling(part))))
+                setattr(network, name, nn.Sequential(*map(_quicker, part)))
         self.size, self.netC, self.parameters = model.size, self.model.netC, self.model.parameters
         self.render = self.model.render
         self.pool = _pool(torch.get_num_threads())
@@ -97,23 +97,11 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-def _merge_upsampling(layers: Iterable[nn.Module]) -> list[nn.Module]:
-    """Nearest ×2 followed by a 3×3 convolution reads each input pixel through 16 weights: a 4×4 transposed convolution
-    of stride 2, whose kernel is the 3×3 one, turned, and spread over 2×2 pixels. It takes 4/9 of the products."""
-    merged = []
-    for layer in layers:
-        if merged and isinstance(merged[-1], nn.Upsample):
-            turned = layer.weight.flip(2, 3).transpose(0, 1)
-            spread = F.pad(turned, (1, 1, 1, 1)).unfold(2, 2, 1).unfold(3, 2, 1).sum((-1, -2))
-            outputs, inputs = layer.weight.shape[:2]
-            merged[-1] = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
-            merged[-1].weight = nn.Parameter(spread, requires_grad=False)
-        else:
-            merged.append(layer)
-    return merged
-
-
 def _quicker(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, UpConv):
+        fixed = nn.ConvTranspose2d(*layer.weight.shape[1::-1], 4, 2, 1, bias=False)
+        fixed.weight = nn.Parameter(layer.spread(), requires_grad=False)
+        return fixed
     deep = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.weight.numel() >= DEEP
     if isinstance(layer, nn.ConvTranspose2d) and deep:
         return Scatter(layer.weight, layer.stride[0], layer.padding[0])

@@ -14,34 +14,38 @@ UPRIGHT = 0.3  # weight of what turns and shifts a picture in its plane
 
 
 def photometric(
-    reconstruction: Float[Tensor, "b 3 h w"],
+    reconstruction: Float[Tensor, "*s b 3 h w"],
     image: Float[Tensor, "b 3 h w"],
     mask: Bool[Tensor, "b h w"],
-    sigma: Float[Tensor, "b h w"] | None = None,
-) -> Float[Tensor, ""]:
+    sigma: Float[Tensor, "*s b h w"] | None = None,
+) -> Float[Tensor, "*s"]:
     """Mean over the mask of √2·|Î - I|/(σ+ε) + ln(σ+ε), a Laplacian's negative log-likelihood; without σ, of |Î - I|.
 
-    The three channels share σ and the constant ln √2 is dropped. An empty mask gives 0.
+    The three channels share σ and the constant ln √2 is dropped. An empty mask gives 0. Leading dimensions s, if any,
+    are several reconstructions of the same images.
     """
-    loss = (reconstruction - image).abs().mean(1)
+    loss = (reconstruction - image).abs().mean(-3)
     if sigma is not None:
         loss = loss * (math.sqrt(2) / (sigma + EPSILON)) + torch.log(sigma + EPSILON)
-    return torch.where(mask, loss, 0).sum() / mask.sum().clamp(min=1)
+    return torch.where(mask, loss, 0).sum((-3, -2, -1)) / mask.sum().clamp(min=1)
 
 
 def perceptual(
-    reconstructed: Float[Tensor, "b c h w"],
+    reconstructed: Float[Tensor, "*s b c h w"],
     target: Float[Tensor, "b c h w"],
     mask: Bool[Tensor, "b H W"],
-    sigma: Float[Tensor, "b h w"] | None = None,
-) -> Float[Tensor, ""]:
-    """Mean over the average-pooled mask of (f₁ - f₂)²/(2σ²+ε) + ln(σ+ε) (Gaussian); without σ, of (f₁ - f₂)²."""
+    sigma: Float[Tensor, "*s b h w"] | None = None,
+) -> Float[Tensor, "*s"]:
+    """Mean over the average-pooled mask of (f₁ - f₂)²/(2σ²+ε) + ln(σ+ε) (Gaussian); without σ, of (f₁ - f₂)².
+
+    An empty mask gives 0; s as above.
+    """
     stride = mask.shape[-1] // target.shape[-1]
     weight = F.avg_pool2d(mask[:, None].to(target.dtype), stride)[:, 0]
-    loss = (reconstructed - target).square().mean(1)
+    loss = (reconstructed - target).square().mean(-3)
     if sigma is not None:
         loss = loss / (2 * sigma.square() + EPSILON) + torch.log(sigma + EPSILON)
-    return (loss * weight).sum() / weight.sum().clamp(min=EPSILON)
+    return (loss * weight).sum((-3, -2, -1)) / weight.sum().clamp(min=EPSILON)
 
 
 def viewpoints(

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .camera import FOV, apply_view, back_project, project, undo_view
+from .camera import FOV, view_points, view_sources
 from .geometry import depth_normals
 from .lighting import shade
 from .networks import Autoencoder, ConfidenceNet, Encoder
@@ -144,7 +144,8 @@ class Sym3D(nn.Module):
 
     def interpret(self, said: dict) -> Factors:
         """Name of a network → what it said about the images: numbers become metres, radians and light."""
-        raw, albedo = said["netD"][:, 0].float(), said["netA"].float()
+        # Networks may pack channels last; what follows works on planes.
+        raw, albedo = said["netD"][:, 0].float(), said["netA"].float().contiguous()
         if self.symmetric:
             raw, albedo = ((maps + maps.flip(-1)) / 2 for maps in (raw, albedo))
         free_depth = self.metric_depth(raw)
@@ -203,15 +204,11 @@ class Sym3D(nn.Module):
         self, depth: Float[Tensor, "b h w"], canonical_image: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 6"]
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
         """Steps 7 and 8: image, depth and valid from a viewpoint; see :class:`Reconstruction`."""
-        points = apply_view(back_project(depth, self.fov), view)
-        depth, covered = rasterise_depth(points, fov=self.fov)
+        depth, covered = rasterise_depth(view_points(depth, view, self.fov), fov=self.fov)
         margin = (self.depth_max - self.depth_min) / 2
         depth = torch.where(covered, depth.clamp(self.depth_min - margin, self.background_depth), self.background_depth)
-
-        height, width = depth.shape[-2:]
-        source = project(undo_view(back_project(depth, self.fov), view), height, width, self.fov)
-        grid = source / source.new_tensor([width - 1, height - 1]) * 2 - 1
-        image = F.grid_sample(canonical_image, grid, mode="bilinear", align_corners=self.align_corners)
+        sources = view_sources(depth, view, self.fov)
+        image = F.grid_sample(canonical_image, sources, mode="bilinear", align_corners=self.align_corners)
         return image, depth, depth < self.background_depth
 
 

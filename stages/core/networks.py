@@ -11,6 +11,8 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .layers import FromPoint, ToPoint, UpConv
+
 __all__ = ["Autoencoder", "ConfidenceNet", "Encoder"]
 
 
@@ -45,7 +47,7 @@ def _down(channels: list[int], bottleneck: int) -> list[nn.Module]:
     for i, (cin, cout) in enumerate(zip([3, *channels[:-1]], channels, strict=True)):
         last = i == len(channels) - 1
         layers += [_conv(cin, cout, 4, 2, 1), *([] if last else [_norm(cout)]), nn.LeakyReLU(0.2, inplace=True)]
-    return [*layers, _conv(channels[-1], bottleneck, 4, 1, 0), nn.ReLU(inplace=True)]
+    return [*layers, ToPoint(channels[-1], bottleneck), nn.ReLU(inplace=True)]
 
 
 class Encoder(nn.Module):
@@ -62,11 +64,11 @@ class Encoder(nn.Module):
         layers: list[nn.Module] = []
         for cin, cout in zip([3, *channels[:-1]], channels, strict=True):
             layers += [_conv(cin, cout, 4, 2, 1), nn.ReLU(inplace=True)]
-        layers += [_conv(channels[-1], channels[-1], 4, 1, 0), nn.ReLU(inplace=True)]
+        layers += [ToPoint(channels[-1], channels[-1]), nn.ReLU(inplace=True)]
         layers += [_conv(channels[-1], outputs, 1, 1, 0), nn.Tanh()]
         self.network = nn.Sequential(*layers)
         if he_init:
-            *hidden, last = (layer.weight for layer in layers if isinstance(layer, nn.Conv2d))
+            *hidden, last = (layer.weight for layer in layers if isinstance(layer, nn.Conv2d | ToPoint))
             for weight in hidden:
                 nn.init.kaiming_normal_(weight, nonlinearity="relu")
             nn.init.normal_(last, std=0.1 / math.sqrt(last.shape[1]))
@@ -84,13 +86,13 @@ class Autoencoder(nn.Module):
         bottleneck = _channels(256, width)
         deep, first = channels[-1], channels[0]
         layers = _down(channels, bottleneck)
-        layers += [_deconv(bottleneck, deep, 4, 1, 0), nn.ReLU(inplace=True)]
+        layers += [FromPoint(bottleneck, deep), nn.ReLU(inplace=True)]
         layers += [_conv(deep, deep, 3, 1, 1), nn.ReLU(inplace=True)]
         for cin, cout in zip(channels[:0:-1], channels[-2::-1], strict=True):
             layers += [_deconv(cin, cout, 4, 2, 1), _norm(cout), nn.ReLU(inplace=True)]
             layers += [_conv(cout, cout, 3, 1, 1), _norm(cout), nn.ReLU(inplace=True)]
-        layers += [nn.Upsample(scale_factor=2, mode="nearest")]
-        layers += [_conv(first, first, 3, 1, 1), _norm(first), nn.ReLU(inplace=True)]
+        # The first of these two is the reference's upsampling, which the second does at once.
+        layers += [nn.Identity(), UpConv(first, first), _norm(first), nn.ReLU(inplace=True)]
         layers += [_conv(first, first, 5, 1, 2), _norm(first), nn.ReLU(inplace=True)]
         layers += [_conv(first, outputs, 5, 1, 2), *([nn.Tanh()] if tanh else [])]
         self.network = nn.Sequential(*layers)
@@ -107,7 +109,7 @@ class ConfidenceNet(nn.Module):
         channels = [_channels(c, width) for c in (64, 128, 256, 512, *[512] * _extra_stages(size))]
         bottleneck = _channels(128, width)
         layers = _down(channels, bottleneck)
-        layers += [_deconv(bottleneck, channels[-1], 4, 1, 0), nn.ReLU(inplace=True)]
+        layers += [FromPoint(bottleneck, channels[-1]), nn.ReLU(inplace=True)]
         for cin, cout in zip(channels[:1:-1], channels[-2:0:-1], strict=True):
             layers += [_deconv(cin, cout, 4, 2, 1), _norm(cout), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(*layers)

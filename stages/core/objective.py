@@ -1,7 +1,9 @@
 """What training minimises: both reconstructions, their features, the depth's roughness, and unlikely viewpoints."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -44,23 +46,26 @@ def objective(
         missed = (factors.view - found)[:, :3] / model.view_reach[:3]
         parts["search"] = missed.square().sum(1).mean()
         factors = replace(factors, view=found + factors.view - factors.view.detach())
-    count, sides = len(image), ("",) if model.symmetric else ("", "_flip")
+    sides = ("",) if model.symmetric else ("", "_flip")
     both = model.render(factors if model.symmetric else factors.stack(factors.flipped()))
-    mask = both.valid.unflatten(0, (len(sides), count)).all(0)
+    by_side = partial(torch.unflatten, dim=0, sizes=(len(sides), len(image)))
+    mask = by_side(both.valid).all(0)
     # Pixels outside the mask must look the same to the perceptual features of either branch.
-    reconstructed = both.image * mask.repeat(len(sides), 1, 1)[:, None]
+    reconstructed = torch.where(mask[:, None], by_side(both.image), 0)
 
     weights = {"photo": 1.0, "photo_flip": flip, "perceptual": perceptual, "perceptual_flip": perceptual * flip}
-    sigma = factors.confidence
-    for branch, (side, part) in enumerate(zip(sides, reconstructed.split(count), strict=True)):
-        parts[f"photo{side}"] = losses.photometric(part, image, mask, None if sigma is None else sigma[:, branch])
+
+    def add(part: str, loss: Callable, ours: Tensor, target: Tensor, sigma: Tensor | None) -> None:
+        sigma = None if sigma is None else sigma.movedim(1, 0)[: len(sides)]
+        for side, value in zip(sides, loss(ours, target, mask, sigma), strict=True):
+            parts[part + side] = value
+
+    add("photo", losses.photometric, reconstructed, image.contiguous(), factors.confidence)
     if features is not None and perceptual:
-        sigma = factors.perceptual_confidence
         with torch.no_grad():
             target = features(image)
-        for branch, (side, part) in enumerate(zip(sides, features(reconstructed).split(count), strict=True)):
-            confidence = None if sigma is None else sigma[:, branch]
-            parts[f"perceptual{side}"] = losses.perceptual(part, target, mask, confidence)
+        seen = by_side(features(reconstructed.flatten(0, 1)))
+        add("perceptual", losses.perceptual, seen, target, factors.perceptual_confidence)
     if smooth:
         prior = model.metric_depth(torch.zeros_like(factors.free_depth[:1]))
         parts["smoothness"] = smoothness((factors.free_depth - prior) / (model.depth_max - model.depth_min))

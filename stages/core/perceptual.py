@@ -21,9 +21,11 @@ class VGG16Features(nn.Module):
                 layers.append(nn.MaxPool2d(2, 2))
             layers += [nn.Conv2d(cin, cout, 3, 1, 1), nn.ReLU(inplace=True)]
         self.features = nn.Sequential(*layers)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+        # ImageNet's normalisation of an image in [0, 1], as one product and one sum of an image in [-1, 1].
+        mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        self.register_buffer("scale", 0.5 / std, persistent=False)
+        self.register_buffer("shift", (0.5 - mean) / std, persistent=False)
         self.requires_grad_(False)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 256 h4 w4"]:
-        return self.features((image / 2 + 0.5 - self.mean) / self.std)
+        return self.features(torch.addcmul(self.shift, image, self.scale))

@@ -7,7 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.camera import apply_view, back_project, intrinsics, pixel_rays, project, rotation, undo_view
+from stages.core.camera import (
+    apply_view,
+    back_project,
+    intrinsics,
+    pixel_rays,
+    project,
+    rotation,
+    view_points,
+    view_sources,
+)
 
 angles = st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3)
 shifts = st.lists(st.floats(-0.1, 0.1), min_size=3, max_size=3)
@@ -54,9 +63,27 @@ def test_rotation_is_the_product_rz_ry_rx():
 
 
 @given(angles, shifts)
-def test_undoing_a_view_gives_the_points_back(angle, shift):
+def test_a_depth_map_seen_from_a_viewpoint(angle, shift):
     view = torch.tensor([angle + shift], dtype=torch.float64)
-    points = torch.rand(1, 3, 4, 3, dtype=torch.float64)
-    torch.testing.assert_close(undo_view(apply_view(points, view), view), points, atol=1e-10, rtol=0)
+    depth = 0.9 + 0.2 * torch.rand(1, 5, 4, dtype=torch.float64)
+    torch.testing.assert_close(view_points(depth, view), apply_view(back_project(depth), view), atol=1e-12, rtol=0)
     r = rotation(view[:, :3])[0]
     torch.testing.assert_close(r @ r.T, torch.eye(3, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+@given(angles, shifts)
+def test_where_pixels_come_from_is_the_viewpoint_undone(angle, shift):
+    view = torch.tensor([angle + shift], dtype=torch.float64)
+    depth = 0.9 + 0.2 * torch.rand(1, 5, 4, dtype=torch.float64)
+    centre = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    points = (back_project(depth, 30.0) - view[:, 3:] - centre) @ rotation(view[:, :3])[0] + centre
+    torch.testing.assert_close(apply_view(points, view), back_project(depth, 30.0), atol=1e-12, rtol=0)
+    expected = project(points, 5, 4, 30.0) / torch.tensor([3.0, 4.0]) * 2 - 1
+    torch.testing.assert_close(view_sources(depth, view, 30.0), expected, atol=1e-9, rtol=1e-9)
+
+
+def test_turned_depth_maps_have_the_right_gradients():
+    depth = (1 + 0.1 * torch.rand(2, 3, 3, dtype=torch.float64)).requires_grad_()
+    view = (0.2 * torch.randn(2, 6, dtype=torch.float64)).requires_grad_()
+    for turned in (view_points, view_sources):
+        assert torch.autograd.gradcheck(turned, (depth, view))
