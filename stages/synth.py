@@ -1,7 +1,7 @@
 """Stage: draw a data set of synthetic faces with ground truth."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +9,17 @@ import numpy as np
 import torch
 
 from stages.artifact import RowWriter, make_provenance
-from stages.data.faces import GENERATOR, render_faces
+from stages.data.draws import Draws
+from stages.data.faces import GENERATOR, batch_size, render_batch
 from stages.errors import UsageError
+from stages.io.threads import chunks, worker_threads
 from stages.progress import Report, Silent
 
-__all__ = ["SynthRequest", "SynthResult", "run", "split_of"]
+__all__ = ["SynthRequest", "SynthResult", "draw", "run", "split_of"]
 
 FIELDS = ("image", "split", "name", "sha256", "depth", "mask", "view", "light", "keypoints")
 SIZES = (32, 64, 128, 256)
-ROWS_AT_ONCE = 256  # at 64 pixels; fewer when they are larger
+DICE_THREADS = 3
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
@@ -71,22 +73,40 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
         overwrite=request.overwrite,
     ) as writer:
         pending = writer.pending()
-        step = max(16, ROWS_AT_ONCE * 64**2 // size**2)
         with report.task("drawing faces", total=request.count, done=request.count - len(pending)) as task:
-            for start in range(0, len(pending), step):
-                rows = pending[start : start + step]
-                writer.write(rows, _rows(request, rows))
+            for rows, arrays in draw(request, pending):
+                writer.write(rows, arrays | _labels(request, rows, arrays["image"]))
                 task.advance(len(rows))
         writer.finish()
     return SynthResult(out, request.count, len(pending), request.seed, size)
 
 
-def _rows(request: SynthRequest, rows: np.ndarray) -> dict:
-    arrays = render_faces(request.seed, rows.tolist(), request.size, request.device)
-    return arrays | {
+def draw(request: SynthRequest, rows: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """These rows of the request's set, some at a time and in order, each with its arrays as `render_faces` has them.
+
+    Threads work ahead of whoever takes them. On a CPU each draws whole batches, whose tensors are too small to be worth
+    splitting; for a GPU they only throw the dice (a tenth of a millisecond an image), all else happens there.
+    """
+    seed, size, device = request.seed, request.size, torch.device(request.device)
+    batches = list(chunks(rows, batch_size(size, device)))
+
+    def alone(batch: np.ndarray) -> dict[str, np.ndarray]:
+        torch.set_num_threads(1)  # of this thread
+        return render_batch(Draws(seed, batch), size)
+
+    with worker_threads(torch.get_num_threads() if device.type == "cpu" else DICE_THREADS) as threads:
+        if device.type == "cpu":
+            yield from zip(batches, threads.in_order(alone, batches), strict=True)
+        else:
+            draws = threads.in_order(lambda batch: Draws(seed, batch, device), batches)
+            yield from zip(batches, (render_batch(draw, size) for draw in draws), strict=True)
+
+
+def _labels(request: SynthRequest, rows: np.ndarray, images: np.ndarray) -> dict:
+    return {
         "split": split_of(rows),
         "name": [f"face-{request.seed}-{row:06d}" for row in rows],
-        "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in arrays["image"]],
+        "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in images],
     }
 
 

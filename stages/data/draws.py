@@ -1,14 +1,31 @@
 """Random numbers that belong to one image: the same on every device, in any order, for any batch."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 __all__ = ["Draws"]
 
 COLUMNS = 256  # uniform numbers that an image may use for its parameters
-NOISE = 8192  # normal numbers for textures
+NOISE = 4955  # normal numbers for textures; more may be added behind them
+
+
+@lru_cache(maxsize=64)
+def _between(knots: int, count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For `count` points spread corner to corner over a row of knots: the knot before, the one after, and the way."""
+    at = torch.linspace(0, knots - 1, count, dtype=torch.float64)
+    low = at.long().clamp(max=knots - 2)
+    return low.to(device), (low + 1).to(device), (at - low).float().to(device)
+
+
+def _stretch(knots: Tensor, size: tuple[int, int]) -> Tensor:
+    """(…, r, c) → (…, *size), bilinear, corner to corner; an axis at a time, several times as fast as F.interpolate."""
+    low, high, way = _between(knots.shape[-1], size[1], knots.device)
+    knots = torch.lerp(knots.index_select(-1, low), knots.index_select(-1, high), way)
+    low, high, way = _between(knots.shape[-2], size[0], knots.device)
+    return torch.lerp(knots.index_select(-2, low), knots.index_select(-2, high), way[:, None])
 
 
 class Draws:
@@ -49,4 +66,4 @@ class Draws:
         cells = slice(self._cell, self._cell + channels * rows * columns)
         self._cell = cells.stop
         knots = self._noise[:, cells].reshape(self.count, channels, rows, columns)
-        return F.interpolate(knots, size=size, mode="bilinear", align_corners=True)
+        return knots if size == (rows, columns) else _stretch(knots, size)

@@ -13,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["RINGS", "Chart", "Traits", "bump", "chart", "edge", "grid_position", "mirror", "ramp"]
+__all__ = [
+    *("RINGS", "Chart", "Traits", "bare_depth", "bump", "chart", "constant", "draw_rings", "edge", "grid_position"),
+    *("mirror", "ramp"),
+]
 
 Traits = dict[str, Tensor]  # one (B,) tensor per trait
 
@@ -50,8 +53,14 @@ COLUMN_SHARE = (36, 28, 20, 16)
 FAR = 20.0  # beyond which exp(-x) is as good as 0
 
 
+@lru_cache(maxsize=256)
+def constant(values: tuple, device: torch.device) -> Tensor:
+    """Numbers that never change, float32: they go to a device once. Do not write to it."""
+    return torch.tensor(values, dtype=torch.float32).to(device)
+
+
 @lru_cache(maxsize=16)
-def _rows(count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _rows(count: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
     """For every grid row: its ring coordinate t (0 = crown … 16 = base), and the four rings (4, rows) with their
     Catmull-Rom weights (4, rows) that interpolate ring values there."""
     last = len(RINGS) - 1
@@ -60,66 +69,87 @@ def _rows(count: int) -> tuple[Tensor, Tensor, Tensor]:
     s = t - ring
     weights = np.stack([-s + 2 * s**2 - s**3, 2 - 5 * s**2 + 3 * s**3, s + 4 * s**2 - 3 * s**3, -(s**2) + s**3]) / 2
     rings = np.clip(ring + np.arange(-1, 3)[:, None], 0, last)
-    return torch.from_numpy(t).float(), torch.from_numpy(rings), torch.from_numpy(weights).float()
+    return tuple(torch.from_numpy(a).to(device) for a in (t.astype(np.float32), rings, weights.astype(np.float32)))
 
 
 @lru_cache(maxsize=16)
-def _angles(count: int) -> Tensor:
+def _angles(count: int, device: torch.device | str = "cpu") -> Tensor:
     """Angle φ from the front of every column of the half grid, 0 … π."""
     shares = np.cumsum((0, *COLUMN_SHARE)) / sum(COLUMN_SHARE)
-    return torch.from_numpy(np.radians(np.interp(np.linspace(0, 1, count), shares, COLUMN_ANGLE))).float()
+    angles = np.radians(np.interp(np.linspace(0, 1, count), shares, COLUMN_ANGLE))
+    return torch.from_numpy(angles).float().to(device)
 
 
 def grid_position(t: Tensor, degrees: Tensor, rows: int, columns: int) -> Tensor:
     """(…, 2) fractional (column, row) in a rows × columns half grid of ring coordinate t and angle from the front."""
-    row = np.interp(t.numpy(), _rows(rows)[0].numpy(), np.arange(rows))
-    column = np.interp(np.radians(degrees.numpy()), _angles(columns).numpy(), np.arange(columns))
-    return torch.from_numpy(np.stack([column, row], -1)).float()
+    row = _between(_rows(rows, t.device)[0], t)
+    column = _between(_angles(columns, t.device), degrees.double().deg2rad())
+    return torch.stack([column, row], -1).float()
+
+
+def _between(nodes: Tensor, value: Tensor) -> Tensor:
+    """Fractional index at which ascending nodes (N,) take a value (…) between the first and the last."""
+    nodes, value = nodes.double(), value.double().contiguous()
+    value = value.clamp(nodes[0], nodes[-1])
+    low = torch.searchsorted(nodes, value, right=True).sub_(1).clamp_(0, len(nodes) - 2)
+    return low + (value - nodes[low]) / (nodes[low + 1] - nodes[low])
+
+
+@lru_cache(maxsize=64)
+def _window(rows: int, columns: int, rings: tuple, degrees: tuple[float, float]) -> tuple[slice, slice]:
+    t, phi = _rows(rows)[0], _angles(columns)
+    first, last = (RING.get(ring, ring) for ring in rings)
+    start, stop = map(math.radians, degrees)
+    return (
+        slice(int((t < first).sum()), int((t <= last).sum())),
+        slice(int((phi < start).sum()), int((phi <= stop).sum())),
+    )
 
 
 @dataclass(frozen=True)
 class Chart:
-    """The bare half head: x ≥ 0, y, z (B, R, C) of its grid points; ring coordinate t (R, 1), angle phi (1, C)."""
+    """The bare half head from the front: x ≥ 0, y (B, R, C) of its grid points, ring coordinate t (R, 1), angle phi
+    (1, C)."""
 
     x: Tensor
     y: Tensor
-    z: Tensor
     t: Tensor
     phi: Tensor
 
-    def window(self, rings: tuple[str, str], degrees: float) -> tuple[slice, slice, "Chart"]:
-        """Rows between two rings and columns up to an angle: the part of the grid that a small feature can touch."""
-        t, phi = self.t[:, 0].cpu(), self.phi[0].cpu()
-        first, last = (RING[name] for name in rings)
-        r0, r1 = int((t < first).sum()), int((t <= last).sum())
-        rows, columns = slice(r0, r1), slice(0, int((phi <= math.radians(degrees)).sum()))
-        part = (a[:, rows, columns].contiguous() for a in (self.x, self.y, self.z))
-        return rows, columns, Chart(*part, self.t[rows], self.phi[:, columns])
+    def window(
+        self, rings: tuple[str | float, str | float], degrees: float = 180, start: float = 0
+    ) -> tuple[slice, slice, "Chart"]:
+        """Rows between two rings and columns between two angles, of a whole chart: what a small feature can touch."""
+        rows, columns = _window(len(self.t), self.phi.shape[1], rings, (start, degrees))
+        x, y = (a[:, rows, columns].contiguous() for a in (self.x, self.y))
+        return rows, columns, Chart(x, y, self.t[rows], self.phi[:, columns])
 
 
-def bump(u: Tensor, v: Tensor | None = None) -> Tensor:
-    """exp(-u² - v²), never quite 0: where exp underflows it takes eight times as long."""
-    square = u * u if v is None else u * u + v * v
-    return square.clamp_(max=FAR).neg_().exp_()
+def bump(x: Tensor, width: float | Tensor, y: Tensor | None = None, height: float | Tensor = 1.0) -> Tensor:
+    """exp(-(x/width)² - (y/height)²), never quite 0: where exp underflows it takes eight times as long."""
+    power = (x * (-1 / width**2)).mul_(x)
+    if isinstance(height, Tensor):
+        power.addcmul_(y / height**2, y, value=-1)
+    elif y is not None:
+        power.addcmul_(y, y, value=-1 / height**2)
+    return power.clamp_(min=-FAR).exp_()
 
 
-def edge(u: Tensor) -> Tensor:
-    """From 0 to 1 about u = 0: 1 / (1 + exp(-u)), under the same care."""
-    return u.clamp(-FAR, FAR).sigmoid_()
+def edge(x: Tensor, width: float) -> Tensor:
+    """From 0 to 1 about x = 0: 1 / (1 + exp(-x/width)), under the same care."""
+    return (x * (1 / width)).clamp_(-FAR, FAR).sigmoid_()
 
 
 def ramp(u: Tensor) -> Tensor:
     """0 for u ≤ 0, 1 for u ≥ 1, smooth between."""
     u = u.clamp(0, 1)
-    return u * u * (3 - 2 * u)
+    return torch.rsub(u, 3, alpha=2).mul_(u).mul_(u)
 
 
-def chart(traits: Traits, rows: int, columns: int) -> Chart:
-    """Lay out the bare skull and neck on a rows × columns half grid."""
+def draw_rings(traits: Traits) -> Tensor:
+    """(B, 5, 17): y, w, lift, f and b of the rings of these heads."""
     scale = traits["scale"]
-    t, rings, weights = (a.to(scale.device) for a in _rows(rows))
-    phi = _angles(columns).to(scale.device)
-    y, w, f, b, lift = (a.expand(len(scale), -1).clone() for a in torch.tensor(list(RINGS.values())).to(scale).T)
+    y, w, f, b, lift = constant(tuple(RINGS.values()), scale.device).T[:, None].expand(-1, len(scale), -1).clone()
     for ring, share in (("mouth", 0.15), ("lip", 0.6), ("chin", 1.0), ("under", 1.0), ("throat", 0.8), ("neck", 0.3)):
         y[:, RING[ring]] += share * traits["chin_length"]
     for ring, share in (("nose", 0.2), ("mouth", 0.6), ("lip", 0.9), ("chin", 1.0), ("under", 0.8)):
@@ -134,25 +164,39 @@ def chart(traits: Traits, rows: int, columns: int) -> Chart:
         ("neck", 0.1),
     ):
         w[:, RING[ring]] += share * traits["fat"]
-    top = slice(RING["top"], RING["brow"])
-    w[:, top] *= traits["cranium"][:, None]
+    w[:, RING["top"] : RING["brow"]] *= traits["cranium"][:, None]
     b[:, : RING["mouth"]] *= traits["cranium"][:, None]
     for ring, share in (("dome", 0.7), ("hairline", 1.0), ("forehead", 0.6)):
         f[:, RING[ring]] += share * traits["forehead"]
     w *= traits["width"][:, None]
     f *= traits["depth"][:, None]
     b *= traits["depth"][:, None] * traits["back"][:, None]
-    y, w, f, b, lift = ((a[:, rings] * weights).sum(1) for a in (y, w, f, b, lift))
+    return torch.stack([y, w, lift, f, b], 1)
+
+
+def _loft(rings: Tensor, rows: int) -> list[Tensor]:
+    """Of each of N ring values (B, N, 17) what the grid's rows have, (B, R, 1)."""
+    _, ring, weights = _rows(rows, rings.device)
+    return [value[..., None] for value in (rings[:, :, ring] * weights).sum(2).unbind(1)]
+
+
+def chart(rings: Tensor, rows: int, columns: int) -> Chart:
+    """Lay out the bare skull and neck on a rows × columns half grid."""
+    y, w, lift = _loft(rings[:, :3], rows)
+    phi = _angles(columns, rings.device)
+    return Chart(w * phi.sin(), y - lift * ((1 - phi.cos()) / 2), _rows(rows, rings.device)[0][:, None], phi[None])
+
+
+def bare_depth(rings: Tensor, flat: Tensor, rows: int, columns: int) -> Tensor:
+    """z (B, R, C) of the chart's points. A section is half an ellipse in front and half behind; sin² flattens the
+    front by flat (B,), as faces are."""
+    front, back = _loft(rings[:, 3:], rows)
+    phi = _angles(columns, rings.device)
     sine, cosine = phi.sin(), phi.cos()
-    # A section is half an ellipse in front and half behind; sin² flattens the front, as faces are.
-    front = -f[..., None] * cosine * (1 + traits["flat"][:, None, None] * sine**2)
-    back = -b[..., None] * cosine
-    z = torch.where(cosine > 0, front, back)
-    x = w[..., None] * sine
-    y = y[..., None] - lift[..., None] * (1 - cosine) / 2
-    return Chart(x, y, z, t[:, None], phi[None, :])
+    return torch.where(cosine > 0, -front * cosine * (1 + flat[:, None, None] * sine**2), -back * cosine)
 
 
-def mirror(half: Tensor, sign: Tensor | float = 1.0) -> Tensor:
-    """(B, R, C, 3) half → (B, R, 2C-1, 3) whole: columns -π … π, multiplied by `sign` on the mirrored side."""
-    return torch.cat([half[:, :, 1:].flip(2) * sign, half], 2)
+def mirror(half: Tensor, sign: Tensor | None = None) -> Tensor:
+    """(…, C) half → (…, 2C-1) whole: columns -π … π, multiplied by `sign` on the mirrored side."""
+    other = half[..., 1:].flip(-1)
+    return torch.cat([other if sign is None else other * sign, half], -1)

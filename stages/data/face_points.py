@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.data.face_chart import RINGS, Chart, Traits, grid_position
+from stages.data.face_chart import RINGS, Chart, Traits, constant, grid_position
 from stages.data.face_shape import brow_curve, eye_curves, mouth_curves
 
 __all__ = ["KEY_POINTS", "key_points"]
@@ -42,7 +42,7 @@ def _half_points(traits: Traits) -> tuple[Tensor, Tensor]:
     one = torch.ones_like(p["eye_x"])
 
     def at(*values: float) -> Tensor:
-        return one.new_tensor(values)[None] * one
+        return constant(values, one.device)[None] * one
 
     u = at(0.02, 0.25, 0.48, 0.71, 0.94)
     brow = 0.17 + 0.56 * u, brow_curve(u, p)
@@ -65,30 +65,30 @@ def _half_points(traits: Traits) -> tuple[Tensor, Tensor]:
 
 def _sample(grid: Tensor, position: Tensor) -> Tensor:
     """Values (B, K, D) of a grid (B, D, R, C) at fractional (column, row) positions (B, K, 2)."""
-    extent = position.new_tensor([grid.shape[-1] - 1, grid.shape[-2] - 1])
+    extent = constant((grid.shape[-1] - 1, grid.shape[-2] - 1), grid.device)
     return F.grid_sample(grid, (position * 2 / extent - 1)[:, None], align_corners=True)[:, :, 0].mT
 
 
 def key_points(chart: Chart, traits: Traits, half: Tensor) -> Tensor:
-    """The key points (B, 66, 3) of a displaced half grid (B, R, C, 3) over this chart, in the grid's own frame.
+    """The key points (B, 66, 3) of a displaced half grid (B, 3, R, C) over this chart, in the grid's own frame.
 
     They lie where the features are drawn; Newton's method finds the grid position of each (x, y) on the chart.
     """
-    batch, rows, columns, _ = half.shape
+    batch, _, rows, columns = half.shape
     x, y = _half_points(traits)
-    target = torch.stack([x, y], -1)
-    rings = torch.tensor([ring[0] for ring in RINGS.values()])
-    ring = (y[..., None] > rings.to(y)).sum(-1).cpu() - 0.5
-    position = grid_position(ring, (x / 1.05).clamp(max=0.95).asin().rad2deg().cpu(), rows, columns).to(x)
+    ring = (y[..., None] > constant(tuple(ring[0] for ring in RINGS.values()), y.device)).sum(-1) - 0.5
+    position = grid_position(ring, (x / 1.05).clamp(max=0.95).asin().rad2deg(), rows, columns)
     grid = torch.stack([chart.x, chart.y], 1)
-    around = torch.tensor([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]]).to(x)[:, None]
-    inside = x.new_tensor([columns - 1.5, rows - 1.5])
+    around = constant(((0, 0), (0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)), x.device)[:, None]
+    inside = constant((columns - 1.5, rows - 1.5), x.device)
     for _ in range(STEPS):
         here, right, left, below, above = _sample(grid, (position[:, None] + around).flatten(1, 2)).chunk(5, 1)
-        slope = torch.stack([right - left, below - above], -1)
-        position = (position + torch.linalg.solve(slope, target - here)).clamp(min=0.5).minimum(inside)
-    jaw = grid_position(torch.tensor(JAW_RING), torch.tensor(JAW_ANGLE), rows, columns).to(x)
-    position = torch.cat([jaw.expand(batch, -1, -1), position], 1)
-    found = _sample(half.permute(0, 3, 1, 2), position)
-    index, side = (torch.tensor(part, device=half.device) for part in zip(*WHOLE, strict=True))
-    return torch.cat([found[:, index, :1] * side[:, None], found[:, index, 1:]], -1)
+        (a, c), (b, d) = (right - left).unbind(-1), (below - above).unbind(-1)
+        u, v = x - here[..., 0], y - here[..., 1]
+        step = torch.stack([d * u - b * v, a * v - c * u], -1) / (a * d - b * c)[..., None]
+        position = (position + step).clamp(min=0.5).minimum(inside)
+    jaw = grid_position(constant(JAW_RING, x.device), constant(JAW_ANGLE, x.device), rows, columns)
+    found = _sample(half, torch.cat([jaw.expand(batch, -1, -1), position], 1))
+    index, side = (constant(part, x.device) for part in zip(*WHOLE, strict=True))
+    found = found[:, index.long()]
+    return torch.cat([found[..., :1] * side[:, None], found[..., 1:]], -1)

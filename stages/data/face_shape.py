@@ -2,11 +2,10 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_chart import RING, Chart, Traits, bump, ramp
+from stages.data.face_chart import Chart, Traits, bump, ramp
 
 __all__ = ["brow_curve", "displace", "draw_shape", "eye_curves", "mouth_curves"]
 
@@ -55,61 +54,58 @@ def _per_face(traits: Traits) -> Traits:
     return {name: value[:, None, None] for name, value in traits.items()}
 
 
-def displace(chart: Chart, traits: Traits) -> Tensor:
-    """The half head with its features, (B, R, C, 3) in face units."""
+def displace(chart: Chart, z: Tensor, traits: Traits) -> tuple[Tensor, Tensor, Tensor]:
+    """x, y, z (B, R, C) of the half head with its features, in face units; z: of the bare one, changed in place."""
     p = _per_face(traits)
-    x, y, z = chart.x.clone(), chart.y.clone(), chart.z.clone()
+    x = chart.x.clone()
 
     rows, columns, c = chart.window(("hairline", "throat"), 80)
-    out = _relief(c, p)
-    z[:, rows, columns] -= out
+    z[:, rows, columns] -= _relief(c, p)
     # Cheeks widen sideways too.
-    cheeks = p["fat"] * 0.06 * bump((c.x - 0.75) / 0.3, (c.y - 0.85) / 0.4)
-    x[:, rows, columns] += cheeks * ramp(c.x / 0.4)
+    x[:, rows, columns] += p["fat"] * 0.06 * bump(c.x - 0.75, 0.3, c.y - 0.85, 0.4) * ramp(c.x / 0.4)
 
-    rows = slice(int((chart.t[:, 0] < RING["brow"]).sum()), int((chart.t[:, 0] <= RING["lip"]).sum()))
-    part = Chart(chart.x[:, rows], chart.y[:, rows], chart.z[:, rows], chart.t[rows], chart.phi)
-    ear = _ear(part, p)
-    x[:, rows] += ear
-    z[:, rows] += 0.5 * ear
-    return torch.stack([x, y, z], -1)
+    rows, columns, c = chart.window(("brow", "lip"), 122, start=74)
+    ear = _ear(c, p)
+    x[:, rows, columns] += ear
+    z[:, rows, columns] += 0.5 * ear
+    return x, chart.y, z
 
 
 def _relief(c: Chart, p: Traits) -> Tensor:
     """How far the features stand out of the bare face, towards the viewer."""
     x, y = c.x, c.y
     ex, ey = (x - p["eye_x"]), (y - p["eye_y"])
-    out = p["brow_ridge"] * bump((x - 0.36) / 0.34, (y - p["brow_y"] + 0.02) / 0.12)
-    out -= p["eye_socket"] * bump(ex / 0.27, (ey - 0.02) / 0.19)
-    out += 0.10 * bump(ex / 0.17, (ey - 0.01) / 0.13)
-    out += p["cheekbone"] * bump((x - 0.66) / 0.26, (y - 0.38) / 0.22)
-    out += (0.05 + 0.05 * p["fat"] + 0.06 * p["smile"].clamp(min=0)) * bump((x - 0.48) / 0.25, (y - 0.72) / 0.24)
+    out = p["brow_ridge"] * bump(x - 0.36, 0.34, y - p["brow_y"] + 0.02, 0.12)
+    out -= p["eye_socket"] * bump(ex, 0.27, ey - 0.02, 0.19)
+    out += 0.10 * bump(ex, 0.17, ey - 0.01, 0.13)
+    out += p["cheekbone"] * bump(x - 0.66, 0.26, y - 0.38, 0.22)
+    out += (0.05 + 0.05 * p["fat"] + 0.06 * p["smile"].clamp(min=0)) * bump(x - 0.48, 0.25, y - 0.72, 0.24)
 
     # Nose: a ridge that grows from the bridge to the tip and ends abruptly, with a ball and two wings.
     length, height = p["nose_length"], p["nose_height"]
     along = (y - p["eye_y"] + 0.16) / (length + 0.16)
     rise = p["nose_bridge"] * 0.6 + (1 - p["nose_bridge"] * 0.6) * along.clamp(0, 1.2)
     ridge = height * rise * ramp(along / 0.28 + 0.35) * (1 - ramp((y - p["eye_y"] - length - 0.01) / 0.15))
-    ridge += p["nose_hump"] * bump((along - 0.45) / 0.25)
-    out += ridge * bump(x / (p["nose_width"] * (0.55 + 0.35 * along.clamp(0, 1))))
+    ridge += p["nose_hump"] * bump(along - 0.45, 0.25)
+    out += ridge * bump(x, p["nose_width"] * (0.55 + 0.35 * along.clamp(0, 1)))
     tip = y - p["eye_y"] - length + 0.06
-    out += p["nose_tip"] * bump(x / 0.13, tip / 0.11)
-    out += 0.4 * height * bump((x - 0.85 * p["nose_width"]) / 0.085, (tip - 0.03) / 0.10)
+    out += p["nose_tip"] * bump(x, 0.13, tip, 0.11)
+    out += 0.4 * height * bump(x - 0.85 * p["nose_width"], 0.085, tip - 0.03, 0.10)
     # The fold from the wing of the nose to the corner of the mouth.
     fold = x - p["nose_width"] - 0.1 - 0.30 * (tip + 0.02)
-    out -= (0.025 + 0.05 * p["smile"].clamp(min=0)) * bump(fold / 0.07) * bump((tip - 0.2) / 0.22)
+    out -= (0.025 + 0.05 * p["smile"].clamp(min=0)) * bump(fold, 0.07, tip - 0.2, 0.22)
 
     # Mouth: the teeth's arch, two lips, the line between them; then the chin.
     mouth = mouth_curves(x, p)
     width, across, within, gap = mouth["width"], mouth["across"], mouth["within"], mouth["gap"]
     line = y - mouth["line"]
-    out += 0.09 * bump(x / (1.15 * width), line / 0.28)
-    out += p["lips_out"] * within * bump((line + 0.5 * p["upper_lip"]) / (0.75 * p["upper_lip"] + 0.01))
-    out += 1.2 * p["lips_out"] * within * bump((line - gap - 0.55 * p["lower_lip"]) / (0.7 * p["lower_lip"] + 0.01))
-    out -= (0.05 + 0.5 * gap) * bump(across / 1.05) * bump((line - 0.4 * gap) / (0.03 + 0.5 * gap))
-    out -= 0.03 * bump((x - 1.08 * width) / 0.07, line / 0.08)
-    out -= 0.07 * bump(x / 0.30, (line - gap - p["lower_lip"] - 0.11) / 0.09)
-    out += p["chin"] * bump(x / 0.24, (y - 1.50 - p["chin_length"]) / 0.16)
+    out += 0.09 * bump(x, 1.15 * width, line, 0.28)
+    out += p["lips_out"] * within * bump(line + 0.5 * p["upper_lip"], 0.75 * p["upper_lip"] + 0.01)
+    out += 1.2 * p["lips_out"] * within * bump(line - gap - 0.55 * p["lower_lip"], 0.7 * p["lower_lip"] + 0.01)
+    out -= (0.05 + 0.5 * gap) * bump(across, 1.05, line - 0.4 * gap, 0.03 + 0.5 * gap)
+    out -= 0.03 * bump(x - 1.08 * width, 0.07, line, 0.08)
+    out -= 0.07 * bump(x, 0.30, line - gap - p["lower_lip"] - 0.11, 0.09)
+    out += p["chin"] * bump(x, 0.24, y - 1.50 - p["chin_length"], 0.16)
     return out * (1 - ramp((c.x - 0.72) / 0.35))
 
 
@@ -120,7 +116,7 @@ def mouth_curves(x: Tensor, p: Traits) -> Traits:
     within = (1 - across * across).clamp(min=0)
     line = p["mouth_y"] - 0.07 * p["smile"] * across.clamp(max=1.3) ** 2
     gap = p["mouth_open"] * within
-    bow = 1 - 0.28 * bump(x / 0.045) + 0.12 * bump((x - 0.09) / 0.06)
+    bow = 1 - 0.28 * bump(x, 0.045) + 0.12 * bump(x - 0.09, 0.06)
     top = line - p["upper_lip"] * within**0.8 * bow
     bottom = line + gap + p["lower_lip"] * within**0.65
     return {"width": width, "across": across, "within": within, "line": line, "gap": gap, "top": top, "bottom": bottom}
@@ -135,7 +131,7 @@ def eye_curves(u: Tensor, p: Traits) -> tuple[Tensor, Tensor]:
 
 def brow_curve(u: Tensor, p: Traits) -> Tensor:
     """Height y of the brow's middle at u = 0 (nose) … 1 (temple), which is x = 0.17 + 0.56 u."""
-    return p["brow_y"] - p["brow_arch"] * bump((u - 0.62) / 0.42) + 0.06 * ramp((u - 0.6) / 0.5)
+    return p["brow_y"] - p["brow_arch"] * bump(u - 0.62, 0.42) + 0.06 * ramp((u - 0.6) / 0.5)
 
 
 def _ear(c: Chart, p: Traits) -> Tensor:
@@ -145,5 +141,5 @@ def _ear(c: Chart, p: Traits) -> Tensor:
     u = u - 0.25 * v
     radius = (u * u + v * v).sqrt()
     shell = 1 - ramp((radius - 0.78) / 0.34)
-    hollow = bump((u + 0.15) / 0.5, v / 0.55)
+    hollow = bump(u + 0.15, 0.5, v, 0.55)
     return p["ear"] * shell * (0.45 + 0.55 * ramp((u + 1) / 1.6) - 0.35 * hollow)

@@ -6,40 +6,34 @@ import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_chart import Chart, Traits, bump, edge, ramp
-from stages.data.face_features import blend, paint_brows, paint_eyes, paint_mouth, paint_nose, tint
+from stages.data.face_chart import Chart, Traits, bump, constant, edge, ramp
+from stages.data.face_features import blend, paint_brows, paint_eyes, paint_mouth, paint_nose, tint, window
 
 __all__ = ["draw_skin", "hair_mask", "paint"]
 
-SKIN = torch.tensor(  # light to dark, RGB as displayed
-    [
-        [0.96, 0.81, 0.72],
-        [0.91, 0.72, 0.60],
-        [0.82, 0.62, 0.48],
-        [0.68, 0.48, 0.35],
-        [0.52, 0.35, 0.25],
-        [0.38, 0.25, 0.19],
-    ]
+SKIN = (  # light to dark, RGB as displayed
+    (0.96, 0.81, 0.72),
+    (0.91, 0.72, 0.60),
+    (0.82, 0.62, 0.48),
+    (0.68, 0.48, 0.35),
+    (0.52, 0.35, 0.25),
+    (0.38, 0.25, 0.19),
 )
-HAIR = torch.tensor(
-    [
-        [0.08, 0.07, 0.07],
-        [0.20, 0.13, 0.09],
-        [0.38, 0.24, 0.14],
-        [0.58, 0.42, 0.24],
-        [0.82, 0.68, 0.42],
-        [0.52, 0.24, 0.12],
-    ]
+HAIR = (
+    (0.08, 0.07, 0.07),
+    (0.20, 0.13, 0.09),
+    (0.38, 0.24, 0.14),
+    (0.58, 0.42, 0.24),
+    (0.82, 0.68, 0.42),
+    (0.52, 0.24, 0.12),
 )
-GREY = torch.tensor([0.72, 0.71, 0.70])
-IRIS = torch.tensor(
-    [[0.20, 0.11, 0.06], [0.34, 0.21, 0.10], [0.30, 0.36, 0.20], [0.30, 0.46, 0.62], [0.42, 0.48, 0.52]]
-)
+GREY = (0.72, 0.71, 0.70)
+IRIS = ((0.20, 0.11, 0.06), (0.34, 0.21, 0.10), (0.30, 0.36, 0.20), (0.30, 0.46, 0.62), (0.42, 0.48, 0.52))
 
 
-def _pick(palette: Tensor, where: Tensor) -> Tensor:
-    """(B, 3) colours at position 0 … 1 along a palette (K, 3), mixed between neighbours."""
-    palette = palette.to(where)
+def _pick(colours: tuple, where: Tensor) -> Tensor:
+    """(B, 3) colours at position 0 … 1 along a palette of K, mixed between neighbours."""
+    palette = constant(colours, where.device)
     at = where.clamp(0, 1) * (len(palette) - 1)
     low = at.floor().clamp(max=len(palette) - 2).long()
     return torch.lerp(palette[low], palette[low + 1], (at - low)[:, None])
@@ -51,7 +45,7 @@ def draw_skin(draw: Draws) -> Traits:
     skin = _pick(SKIN, tone) * torch.stack([draw.bell(1, 0.05), draw.bell(1, 0.05), draw.bell(1, 0.08)], 1)
     # Fair hair goes with fair skin more often than not.
     hair = _pick(HAIR, draw.uniform() * (1.05 - 0.85 * ramp(tone * 1.6)))
-    hair = torch.lerp(hair, GREY.to(hair), (draw.chance(0.15) * draw.uniform(0.2, 1.0))[:, None])
+    hair = torch.lerp(hair, constant(GREY, hair.device), (draw.chance(0.15) * draw.uniform(0.2, 1.0))[:, None])
     feminine = draw.chance(0.5)
     long_hair = draw.chance(0.75) * feminine + draw.chance(0.08) * (1 - feminine)
     bald = draw.chance(0.22) * (1 - feminine)
@@ -99,13 +93,11 @@ def hair_mask(chart: Chart, traits: Traits, softness: float, overhang: float = 0
     """
     p = {k: v[:, None, None] for k, v in traits.items() if v.ndim == 1}
     degrees = chart.phi * (180 / math.pi)
-    front = (
-        p["hairline"] + p["fringe"] - p["hair_peak"] * bump(degrees / 14) - p["hair_temple"] * bump((degrees - 42) / 16)
-    )
+    front = p["hairline"] + p["fringe"] - p["hair_peak"] * bump(degrees, 14) - p["hair_temple"] * bump(degrees - 42, 16)
     to_side = ramp((degrees + overhang - p["hair_front"]) / 14 + 0.5)
     to_nape = ramp((degrees - 112) / 16 + 0.5)
     line = torch.lerp(torch.lerp(front, p["hair_side"], to_side), p["hair_nape"], to_nape)
-    return edge((line + 0.02 * overhang - chart.y) / softness)
+    return edge(line + 0.02 * overhang - chart.y, softness)
 
 
 def paint(chart: Chart, traits: Traits, draw: Draws) -> Tensor:
@@ -125,32 +117,33 @@ def paint(chart: Chart, traits: Traits, draw: Draws) -> Tensor:
 
 def _paint_face(albedo: Tensor, chart: Chart, p: Traits, colour: Traits, draw: Draws) -> None:
     """Blush, freckles, beard and moustache, and the shade under the chin."""
-    rows, columns, c = chart.window(("eye", "under"), 60)
-    part, x, y = albedo[:, :, rows, columns], c.x, c.y
-    tint(part, p["blush"] * bump((x - 0.58) / 0.26, (y - 0.55) / 0.24), (0.1, 1.0, 0.85))
-    spots = ramp(draw.noise(44, 40, x.shape[1:])[:, 0] * 1.2 - 1.1) * p["freckles"]
-    tint(part, 0.35 * spots * bump(x / 0.7, (y - 0.42) / 0.32), (0.5, 0.9, 1.0))
+    with window(albedo, chart, ("eye", "under"), 60) as (part, c):
+        x, y = c.x, c.y
+        tint(part, p["blush"] * bump(x - 0.58, 0.26, y - 0.55, 0.24), (0.1, 1.0, 0.85))
+        spots = ramp(draw.noise(44, 40, x.shape[1:])[:, 0] * 1.2 - 1.1) * p["freckles"]
+        tint(part, 0.35 * spots * bump(x, 0.7, y - 0.42, 0.32), (0.5, 0.9, 1.0))
 
-    rows, columns, c = chart.window(("nose", "throat"), 106)
-    part, degrees = albedo[:, :, rows, columns], c.phi * (180 / math.pi)
-    line = 0.80 + 0.30 * bump(c.x / 0.42) - 0.75 * ramp((degrees - 48) / 40)
-    beard = p["beard"] * ramp((c.y - line) / 0.30) * (1 - ramp((degrees - 96) / 10)) * (1 - ramp((c.t - 12.2) / 0.8))
-    upper = bump((c.y - p["mouth_y"] + 0.13 + 0.05 * c.x) / 0.09) * (1 - ramp((c.x - 0.36) / 0.1))
-    fine = 0.85 + 0.15 * draw.noise(40, 36, c.x.shape[1:])[:, 0]
-    blend(part, colour["hair"] * 0.8, (torch.maximum(beard, p["moustache"] * upper) * fine).clamp(0, 0.92))
+    with window(albedo, chart, ("nose", "throat"), 106) as (part, c):
+        degrees = c.phi * (180 / math.pi)
+        line = 0.80 + 0.30 * bump(c.x, 0.42) - 0.75 * ramp((degrees - 48) / 40)
+        beard = (
+            p["beard"] * ramp((c.y - line) / 0.30) * ((1 - ramp((degrees - 96) / 10)) * (1 - ramp((c.t - 12.2) / 0.8)))
+        )
+        upper = bump(c.y - p["mouth_y"] + 0.13 + 0.05 * c.x, 0.09) * (1 - ramp((c.x - 0.36) / 0.1))
+        fine = 0.85 + 0.15 * draw.noise(40, 36, c.x.shape[1:])[:, 0]
+        blend(part, colour["hair"] * 0.8, (torch.maximum(beard, p["moustache"] * upper) * fine).clamp(0, 0.92))
 
-    below = ramp((chart.t - 11.25) / 0.9) * (1 - 0.5 * ramp((chart.t - 13) / 1.5))
-    albedo *= 1 - 0.5 * below
+    with window(albedo, chart, (11.25, "base")) as (part, c):
+        part *= 1 - 0.5 * ramp((c.t - 11.25) / 0.9) * (1 - 0.5 * ramp((c.t - 13) / 1.5))
 
 
 def _paint_hair(albedo: Tensor, chart: Chart, traits: Traits, colour: Traits, draw: Draws) -> None:
     """Hair in strands, then what is worn below the neck."""
     size = chart.x.shape[1:]
     mask = hair_mask(chart, traits, 0.035, overhang=3.5)  # the step from face to hair is all hair
-    strands = draw.noise(5, 60, size) + 0.6 * draw.noise(10, 26, size)
-    strands = (1 + traits["strands"][:, None, None, None] * strands).clamp_(0.35, 1.9)
-    strands *= 0.8 + 0.2 * ramp((chart.y[:, None] + 1.7) / 0.9)
+    strands = draw.noise(5, 60, size).add_(draw.noise(10, 26, size), alpha=0.6)
+    strands = (strands * traits["strands"][:, None, None, None]).add_(1).clamp_(0.35, 1.9)
+    strands *= ramp((chart.y[:, None] + 1.7) / 0.9).mul_(0.2).add_(0.8)
     blend(albedo, colour["hair"] * strands, mask)
-    rows = slice(int((chart.t[:, 0] < 13.5).sum()), None)
-    cloth = edge((chart.t[rows] - 13.9) / 0.06) * (1 - mask[:, rows])
-    blend(albedo[:, :, rows], colour["cloth"], cloth)
+    with window(albedo, chart, (13.5, "base")) as (part, c):
+        blend(part, colour["cloth"], edge(c.t - 13.9, 0.06) * (1 - mask[:, -len(c.t) :]))

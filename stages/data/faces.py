@@ -1,7 +1,6 @@
 """Procedural, bilaterally symmetric face-like heads with full ground truth."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +9,21 @@ from torch import Tensor
 
 from stages.core.camera import apply_view, project
 from stages.data.draws import Draws
-from stages.data.face_chart import bump, chart, mirror
+from stages.data.face_chart import bare_depth, bump, chart, constant, draw_rings, mirror
 from stages.data.face_points import key_points
 from stages.data.face_shape import displace, draw_shape
 from stages.data.face_skin import draw_skin, hair_mask, paint
 from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.surfaces import Surface, render
 
-__all__ = ["GENERATOR", "Scene", "draw_scene", "render_faces"]
+__all__ = ["GENERATOR", "Scene", "batch_size", "draw_scene", "render_batch", "render_faces"]
 
 GENERATOR = 1  # raised whenever the same (seed, index) would give another image
 
 NEAREST = 0.9  # metres; where the method's canonical depth begins: a head that would reach out of it is set back
 MESH = (72, 41)  # rows, half columns
-BATCH = 24  # images at a time, at 64 pixels
+BATCH = 48  # images at a time on a CPU, at 64 pixels: few enough for its caches, many enough for small operations
+DEVICE_BATCH = 512  # and on a GPU, where some seven hundred launches must be worth their while
 CENTRE_Y = 0.62  # what is drawn at the middle of the image, in half face widths below the eyes
 CENTRE_Z = -0.30  # where the axis of rotation runs, in half face widths behind the ears
 
@@ -31,25 +31,20 @@ CENTRE_Z = -0.30  # where the axis of rotation runs, in half face widths behind 
 def _build_heads(draw: Draws, size: int) -> tuple[Surface, Tensor]:
     """The canonical heads of these draws, textured for images of this size, and their key points (B, 66, 3)."""
     traits = draw_shape(draw) | draw_skin(draw)
-    mesh = chart(traits, *MESH)
-    half = displace(mesh, traits)
-    mask = hair_mask(mesh, traits, 0.07)
-    grow = 1 + (traits["hair_volume"][:, None, None] * mask)
-    half[..., 0] *= grow
-    half[..., 2] *= grow
-    half[..., 1] -= (traits["hair_volume"][:, None, None] * mask) * bump(mesh.t / 4)
-    half[:, :, -1, 0] = 0  # sin π is not quite 0 in floats
-    centre = half.new_tensor([0.0, CENTRE_Y, CENTRE_Z])
-    half = (half - centre) * traits["scale"][:, None, None, None] + half.new_tensor([0.0, 0.0, 1.0])
-    near = half[..., 2].flatten(1).amin(1)
-    half[..., 2] += (NEAREST - near).clamp(min=0)[:, None, None]
+    rings = draw_rings(traits)
+    mesh = chart(rings, *MESH)
+    x, y, z = displace(mesh, bare_depth(rings, traits["flat"], *MESH), traits)
+    hair = traits["hair_volume"][:, None, None] * hair_mask(mesh, traits, 0.07)
+    half = torch.stack([x * (1 + hair), y - hair * bump(mesh.t, 4) - CENTRE_Y, z * (1 + hair) - CENTRE_Z], 1)
+    half[:, 0, :, -1] = 0  # sin π is not quite 0 in floats
+    half *= traits["scale"][:, None, None, None]
+    half[:, 2] += 1
+    half[:, 2] += (NEAREST - half[:, 2].amin((1, 2))).clamp(min=0)[:, None, None]
     landmarks = key_points(mesh, traits, half)
-    points = mirror(half, half.new_tensor([-1.0, 1.0, 1.0]))
+    points = mirror(half, constant((-1, 1, 1), half.device)[:, None, None]).permute(0, 2, 3, 1).contiguous()
     fine = max(2, round(2 * size / 64))
     rows, columns = (MESH[0] - 1) * fine + 1, (MESH[1] - 1) * fine + 1
-    skin = paint(chart(traits, rows, columns), traits, draw)
-    texture = torch.cat([skin[..., 1:].flip(-1), skin], -1)
-    return Surface(points, texture), landmarks
+    return Surface(points, mirror(paint(chart(rings, rows, columns), traits, draw))), landmarks
 
 
 @dataclass(frozen=True)
@@ -77,24 +72,26 @@ def render_faces(seed: int, indices: Sequence[int], size: int = 64, device: str 
     mask bool (N, size, size); view f32 (N, 6) angles in radians and translation in metres; light f32 (N, 5) ambient,
     diffuse and direction in the canonical frame; keypoints f32 (N, 66, 3) u px, v px, z metres in the input view.
     """
-    step = max(1, BATCH * 64**2 // size**2)
-    batches = [indices[i : i + step] for i in range(0, len(indices), step)]
-    if device == "cpu" and torch.get_num_threads() > 1 and len(batches) > 1:
-        # The tensors of one batch are too small to be worth splitting: a thread draws whole batches instead.
-        with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            parts = list(pool.map(lambda batch: _render(seed, batch, size, device), batches))
-    else:
-        parts = [_render(seed, batch, size, device) for batch in batches]
+    step = batch_size(size, device)
+    batches = (indices[start : start + step] for start in range(0, len(indices), step))
+    parts = [render_batch(Draws(seed, batch, device), size) for batch in batches]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def batch_size(size: int, device: torch.device | str = "cpu") -> int:
+    """How many images of this size are best drawn at once."""
+    at_once = BATCH if torch.device(device).type == "cpu" else DEVICE_BATCH
+    return max(1, at_once * 64**2 // size**2)
+
+
 @torch.no_grad()
-def _render(seed: int, indices: Sequence[int], size: int, device: str) -> dict[str, np.ndarray]:
-    scene = draw_scene(Draws(seed, indices, device), size)
+def render_batch(draw: Draws, size: int) -> dict[str, np.ndarray]:
+    """The images of these draws, as `render_faces` has them, computed where the draws are."""
+    scene = draw_scene(draw, size)
     out = render(scene.surface, scene.view, scene.light, scene.background)
     points = apply_view(scene.key_points, scene.view)
     arrays = {
-        "image": (out.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1),
+        "image": (out.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous(),
         "depth": out.depth,
         "mask": out.mask,
         "view": scene.view,
