@@ -56,7 +56,8 @@ def test_features_see_imagenet_normalised_pixels(home):
     save_file(weights(), home / "vgg.safetensors")
     network = load_vgg16(str(home / "vgg.safetensors"))
     grey = torch.tensor([0.485, 0.456, 0.406])[None, :, None, None].expand(1, 3, 8, 8) * 2 - 1
-    assert torch.allclose(network(grey), network.features(torch.zeros(1, 3, 8, 8)), atol=1e-4)
+    features, expected = network(grey), network.features(torch.zeros(1, 3, 8, 8))
+    assert (features - expected).abs().max() < 1e-5 * expected.abs().max()  # random weights grow them to 1e8
 
 
 class Evil:
