@@ -53,10 +53,14 @@ def viewpoints(
 ) -> Float[Tensor, ""]:
     """What is known of viewpoints before any image is seen (not in the paper).
 
-    w (rms(β) - s)², in radians: over a batch, yaws β spread as widely as the ``spread`` s says. At a narrow field of
-    view, shape and yaw can shrink together with hardly a change in the picture; and while shapes are blurs they do.
+    w mean (|β|_(i) - s q_i)², in radians: a batch's yaws |β| in order against the same quantiles q_i of a normal
+    distribution whose standard deviation is the ``spread`` s. At a narrow field of view, shape and yaw can shrink
+    together with hardly a change in the picture, and while shapes are blurs they do. Held by their size alone, yaws
+    gather at plus and minus s: frontal pictures become half a shape seen from the side.
     Plus 0.3 times the mean of γ² + t_x² + t_y², each as a share of its ``reach``: pictures are upright and centred.
     """
     upright = UPRIGHT * (view[:, 2:5] / reach[2:5].clamp(min=EPSILON)).square().sum(1).mean()
-    rms = (view[:, 1].square().mean() + EPSILON).sqrt()
-    return upright + weight * (rms - spread).square()
+    yaw = view[:, 1].abs().sort().values
+    middles = torch.linspace(0, 1, 2 * len(yaw) + 1, device=yaw.device, dtype=yaw.dtype)[1::2]
+    quantiles = math.sqrt(2) * torch.erfinv(middles)
+    return upright + weight * (yaw - spread * quantiles).square().mean()

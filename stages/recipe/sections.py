@@ -110,7 +110,7 @@ class LossSection(_Section):
     smoothness: Weight = 0.0
     """Weight λ_sm of the mean absolute slope of the depth (less the prior's); 0.1 removes noise from the normals."""
     yaw_spread: float | None = Field(None, gt=0, le=90)
-    """How widely yaws spread (root mean square, degrees) in upright, centred pictures; left out: no assumption."""
+    """Standard deviation of the yaws, in degrees, in upright and centred pictures; left out: no assumption."""
     yaw_spread_steps: int = Field(0, ge=0, le=10**9)
     """Over how many steps the weight of yaw_spread falls to nothing; 0: it stays."""
 

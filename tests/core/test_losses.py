@@ -60,10 +60,12 @@ def test_viewpoints_cost_nothing_when_they_are_upright_and_yaws_spread_as_said()
     reach = torch.tensor([1.0, 1.0, 1.0, 0.1, 0.1, 0.0])
     view = torch.zeros(4, 6)
     view[:, 0] = torch.tensor([0.3, 0.3, -0.1, 0.2])  # pitch is free
-    view[:, 1] = torch.tensor([0.4, -0.4, 0.4, -0.4])
-    assert viewpoints(view, reach, 0.4, 3.0).abs() < 1e-6
-    torch.testing.assert_close(viewpoints(view, reach, 0.5, 3.0), torch.tensor(3 * 0.1**2))
-    torch.testing.assert_close(viewpoints(0.5 * view, reach, 0.4, 2.0), torch.tensor(2 * 0.2**2))
+    normal = torch.distributions.Normal(0.0, 0.4)
+    view[:, 1] = normal.icdf(torch.tensor([0.8125, 0.4375, 0.0625, 0.6875]))  # |yaw| at 5/8, 1/8, 7/8 and 3/8
+    assert viewpoints(view, reach, 0.4, 3.0) < 1e-9
+    assert viewpoints(view, reach, 0.5, 3.0) > 1e-3
+    at = {size: viewpoints(size * view.sign(), reach, 0.4, 3.0).item() for size in (0.2, 0.32, 0.4)}
+    assert min(at.values()) > 0.05, "yaws of one size are not spread"
     view[:, 2], view[:, 3] = 0.2, 0.05
     torch.testing.assert_close(viewpoints(view, reach), torch.tensor(0.3 * (0.2**2 + 0.5**2)))
     torch.testing.assert_close(viewpoints(view, reach, 0.4, 3.0), viewpoints(view, reach))
