@@ -6,7 +6,8 @@
     ├── StaleError            4   an artifact exists but was made from other inputs or another recipe
     ├── MissingPartError      5   an optional part (pip extra, weights file) is not there
     ├── OutputError           6   the result could not be written (full disk, no permission)
-    └── DivergedError         7   training produced a non-finite loss
+    ├── DivergedError         7   training produced a non-finite loss
+    └── PeerLostError         9   another process of the same training went away
 
 Every error prints as one line: where, what was wrong, what to do.
 """
@@ -16,6 +17,7 @@ __all__ = [
     "InputError",
     "MissingPartError",
     "OutputError",
+    "PeerLostError",
     "StaleError",
     "Sym3dError",
     "UsageError",
@@ -54,3 +56,7 @@ class OutputError(Sym3dError):
 
 class DivergedError(Sym3dError):
     exit_code = 7
+
+
+class PeerLostError(Sym3dError):
+    exit_code = 9

@@ -3,7 +3,9 @@
 import copy
 import math
 import time
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +15,17 @@ from torch import Tensor, nn
 
 from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save
+from stages.core.model import Sym3D
 from stages.core.objective import objective
 from stages.data.batches import batch_flips, batch_rows, batch_trials
 from stages.device import flushing_denormals, pick_device
-from stages.errors import DivergedError, InputError, MissingPartError, StaleError
+from stages.errors import DivergedError, InputError, MissingPartError, PeerLostError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.loading import build_features, build_model, load_model
 from stages.predict import to_tensor
 from stages.progress import Report, Silent
+from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
 from stages.validation import ValidationImages, validate, write_sample_sheet
 
@@ -68,13 +72,13 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     """
     report = report or Silent()
     # Before anything starts torch's threads: they inherit how this one treats denormals.
-    with flushing_denormals():
-        data = _load_data(request.data, request.recipe)
-        with hold_folder(request.run_dir):
-            return _train(request, data, report)
+    with flushing_denormals(), joined() as ranks:
+        data = _load_data(request.data, request.recipe, ranks)
+        with hold_folder(request.run_dir) if ranks.first else nullcontext():
+            return _train(request, data, ranks, report if ranks.first else Silent())
 
 
-def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
+def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
     state = _fresh_state(recipe)
     if checkpoint.exists() and not request.overwrite:
@@ -84,61 +88,103 @@ def _train(request: TrainRequest, data: _Data, report: Report) -> TrainResult:
     if features is not None:
         features.to(pick_device(), memory_format=torch.channels_last)
     provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[data.parent])
-    steps_per_epoch = len(data.train) // recipe.optim.batch
-    total = recipe.optim.steps or recipe.optim.epochs * steps_per_epoch
+    total = recipe.optim.steps or recipe.optim.epochs * (len(data.train) // recipe.optim.batch)
     if state.step:
         doing = "resuming" if state.step < total else "nothing to do"
         report.note(f"{request.run_dir}: {doing} at step {state.step} of {total}")
 
-    saved, warned = state.step, set()  # the step of the checkpoint, what was warned of
-    pending: list[dict[str, float]] = []
+    saved, stopped, warned = state.step, False, set()  # the step of the checkpoint, Ctrl-C, what was warned of
+    unread: deque[dict[str, Tensor]] = deque()  # the losses of the last steps
+    pending: list[dict[str, float]] = []  # those read and not logged
+
+    def read(behind: int = 0) -> None:
+        """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
+        nonlocal stopped
+        while len(unread) > behind:
+            values = _read(unread.popleft(), state.step - len(unread), recipe, len(data.train), saved)
+            stopped |= values.pop("stop") > 0
+            pending.append(values)
+
+    def log() -> None:
+        read()
+        if pending:
+            state.log.append(_log_row(state, pending, recipe.optim.batch))
+            pending.clear()
+
+    def keep() -> None:
+        nonlocal saved
+        log()  # a saved run has a complete log
+        if ranks.first:
+            save(checkpoint, state, provenance, total)
+        saved = state.step
+
     with (
         stop_requested() as stopping,
-        _board(request) as board,
+        _board(request, ranks) as board,
         report.task(f"train {recipe.name}", total, state.step) as task,
     ):
-        while state.step < total and not stopping():
-            started = time.perf_counter()
-            pending.append(_step(state, data.train, features, recipe, steps_per_epoch, saved))
-            state.seconds += time.perf_counter() - started
-            judge, keep, log = (
-                state.step == total or state.step % every == 0
-                for every in (recipe.run.validate_every, recipe.run.save_every, recipe.run.log_every)
-            )
-            if judge or keep or log:  # a saved run has a complete log
-                state.log.append(_log_row(state, pending, recipe.optim.batch))
-                pending = []
-            signs: list[str] = []
-            if judge:
-                metrics, signs = validate(state.best, data.validation)
-                state.log[-1] |= metrics
-            if keep:
-                save(checkpoint, state, provenance, total)
-                saved = state.step
-            if judge:  # after saving: a picture that cannot be written must not cost the weights
-                write_sample_sheet(
-                    request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data.validation
+        try:
+            losses = ranks.wrap(_Losses(state.model, features))
+            while state.step < total and not stopped:
+                started = time.perf_counter()
+                unread.append(_step(state, losses, data.train, recipe, ranks, stopping, saved))
+                read(behind=1 if data.train.is_cuda else 0)
+                state.seconds += time.perf_counter() - started
+                judged, kept, logged = (
+                    state.step == total or state.step % every == 0
+                    for every in (recipe.run.validate_every, recipe.run.save_every, recipe.run.log_every)
                 )
-            if state.step >= SETTLED:
-                for sign in sorted(set(signs) - warned):
-                    report.warn(f"step {state.step}: {sign}")
-                warned |= set(signs)
-            if board is not None and not pending:
-                for key, value in state.log[-1].items():
-                    board.add_scalar(key, value, state.step)
-            task.advance(1, _status(state.log))
-        if state.step < total:
-            if pending:
-                state.log.append(_log_row(state, pending, recipe.optim.batch))
-            save(checkpoint, state, provenance, total)
-            report.note(
-                f"{checkpoint}: saved at step {state.step} of {total}; without --overwrite it goes on from there"
-            )
-            raise KeyboardInterrupt
+                if judged or kept or logged:
+                    log()
+                signs: list[str] = []
+                if judged:
+                    metrics, signs = validate(state.best, data.validation, ranks)
+                    state.log[-1] |= metrics
+                if kept:
+                    keep()
+                if judged and ranks.first:  # after saving: a picture that cannot be written must not cost the weights
+                    write_sample_sheet(
+                        request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data.validation
+                    )
+                if state.step >= SETTLED:
+                    for sign in sorted(set(signs) - warned):
+                        report.warn(f"step {state.step}: {sign}")
+                    warned |= set(signs)
+                if board is not None and not pending:
+                    for key, value in state.log[-1].items():
+                        board.add_scalar(key, value, state.step)
+                task.advance(1, _status(state.log))
+            if state.step < total:
+                keep()
+                report.note(
+                    f"{checkpoint}: saved at step {state.step} of {total}; without --overwrite it goes on from there"
+                )
+                raise KeyboardInterrupt
+        except RuntimeError as error:
+            if not is_lost_peer(error):
+                raise
+            unread.clear()
+            keep()
+            raise PeerLostError(
+                checkpoint,
+                f"another process of this training went away after step {state.step}",
+                "start all of them again with the same command to resume",
+            ) from error
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
 
 
-def _load_data(path: Path, recipe: Recipe) -> _Data:
+class _Losses(nn.Module):
+    """The objective as a module, whose gradients several processes can share."""
+
+    def __init__(self, model: Sym3D, features: nn.Module | None):
+        super().__init__()
+        self.model, self.features = model, features
+
+    def forward(self, image: Tensor, **settings) -> dict[str, Tensor]:
+        return objective(self.model, image, features=self.features, **settings)[0]
+
+
+def _load_data(path: Path, recipe: Recipe, ranks: Ranks) -> _Data:
     device = pick_device()
     size, batch = recipe.model.size, recipe.optim.batch
     with open_artifact(path, "sym3d.images") as images:
@@ -152,6 +198,10 @@ def _load_data(path: Path, recipe: Recipe) -> _Data:
         train, validation = (np.flatnonzero(split == which) for which in (TRAIN, VALIDATION))
         if len(train) < batch:
             raise InputError(path, f"has {len(train)} training images for batches of {batch}", "lower optim.batch")
+        if batch % ranks.count:
+            raise UsageError(
+                f"{ranks.count} processes", f"cannot share batches of {batch} evenly", "set optim.batch to a multiple"
+            )
         validation = validation[: recipe.run.validate_images]
         truth = "depth" in images and "mask" in images
         return _Data(
@@ -206,37 +256,43 @@ def _method(recipe: Recipe) -> dict[str, object]:
 
 
 def _step(
-    state: TrainingState, images: Tensor, features: nn.Module | None, recipe: Recipe, steps_per_epoch: int, saved: int
-) -> dict[str, float]:
-    """One step of Adam on one batch; returns the parts of the loss."""
-    loss, optim, seed = recipe.loss, recipe.optim, recipe.run.seed
-    rows = batch_rows(seed, state.step, len(images), optim.batch)
-    batch = to_tensor(images[rows])
+    state: TrainingState,
+    losses: Callable,
+    images: Tensor,
+    recipe: Recipe,
+    ranks: Ranks,
+    stopping: Callable[[], bool],
+    saved: int,
+) -> dict[str, Tensor]:
+    """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop."""
+    loss, optim, seed, step = recipe.loss, recipe.optim, recipe.run.seed, state.step
+    mine, device = ranks.share(optim.batch), images.device
+    rows = batch_rows(seed, step, len(images), optim.batch)
+    batch = to_tensor(images[_upload(rows[mine], device)])
     if recipe.data.flip:
-        flips = batch_flips(seed, state.step, optim.batch).to(batch.device)
+        flips = _upload(batch_flips(seed, step, optim.batch)[mine], device)
         batch = torch.where(flips[:, None, None, None], batch.flip(-1), batch)
-    early = state.step // steps_per_epoch < loss.flip_start_epochs
+    early = step // (len(images) // optim.batch) < loss.flip_start_epochs
+    trials = _trials(recipe, step)
     try:
-        parts, *_ = objective(
-            state.model,
+        parts = losses(
             batch.contiguous(memory_format=torch.channels_last),
             flip=loss.flip_start if early else loss.flip,
             perceptual=loss.perceptual,
             smooth=loss.smoothness,
-            features=features,
             yaw_spread=loss.yaw_spread,
-            yaw_weight=YAW_WEIGHT * (1 - min(1, state.step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
-            trials=_trials(recipe, state.step),
+            yaw_weight=YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
+            trials=None if trials is None else _upload(trials[:, mine], device),
+            gather=ranks.gather,
         )
     except InputError as error:  # the rasteriser refuses a surface that is not finite
-        raise _diverged(state.step, "the depth", rows, saved) from error
+        raise _diverged(step, "the depth", rows, saved) from error
     state.optimizer.zero_grad()
     parts["total"].backward()
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
-    values = {key: value.item() for key, value in (parts | {"gradient_norm": norm}).items()}
-    broken = [key for key, value in values.items() if not math.isfinite(value)]
-    if broken:
-        raise _diverged(state.step, " and ".join(broken), rows, saved)
+    stop = torch.full_like(norm, float(stopping()))
+    values = parts | {"gradient_norm": norm, "stop": stop}
+    means = ranks.mean(torch.stack(list(values.values())))
     state.optimizer.step()
     state.step += 1
     if state.average is not None:
@@ -244,7 +300,22 @@ def _step(
         decay = min(optim.ema, (1 + state.step) / (10 + state.step))
         for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
             mean.data.lerp_(now.data, 1 - decay)
-    return values
+    return dict(zip(values, means, strict=True))
+
+
+def _read(values: dict[str, Tensor], step: int, recipe: Recipe, images: int, saved: int) -> dict[str, float]:
+    """The numbers of the step that led to ``step``. Raises DivergedError when one is not finite."""
+    numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+    broken = [key for key, value in numbers.items() if not math.isfinite(value)]
+    if broken:
+        rows = batch_rows(recipe.run.seed, step - 1, images, recipe.optim.batch)
+        raise _diverged(step - 1, " and ".join(broken), rows, saved)
+    return numbers
+
+
+def _upload(values: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for what it is doing."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
 def _trials(recipe: Recipe, step: int) -> Tensor | None:
@@ -252,7 +323,7 @@ def _trials(recipe: Recipe, step: int) -> Tensor | None:
     if step >= recipe.optim.search_steps:
         return None
     nearer = 1 - step / recipe.optim.search_steps / 2
-    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch).to(pick_device())
+    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch)
 
 
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:
@@ -288,8 +359,8 @@ def _last_metrics(log: list[dict[str, float]]) -> dict[str, float]:
 
 
 @contextmanager
-def _board(request: TrainRequest):
-    if not request.recipe.run.tensorboard:
+def _board(request: TrainRequest, ranks: Ranks):
+    if not (request.recipe.run.tensorboard and ranks.first):
         yield None
         return
     try:

@@ -13,6 +13,7 @@ from stages.core.model import Sym3D
 from stages.device import pick_device
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.predict import predict, to_tensor
+from stages.ranks import Ranks
 
 __all__ = ["ValidationImages", "validate", "write_sample_sheet"]
 
@@ -27,21 +28,36 @@ class ValidationImages:
 
 
 @torch.inference_mode()
-def validate(model: Sym3D, data: ValidationImages) -> tuple[dict[str, float], list[str]]:
-    """SIDE ×10⁻² and MAD° where truth exists, and the signs of known failures. Leaves the model in train mode."""
+def validate(model: Sym3D, data: ValidationImages, ranks: Ranks | None = None) -> tuple[dict[str, float], list[str]]:
+    """SIDE ×10⁻² and MAD° where truth exists, and the signs of known failures. Leaves the model in train mode.
+
+    Each of ``ranks`` takes every count-th image, and all get the means over all images.
+    """
+    ranks = ranks or Ranks()
     model.eval()
     scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
     signs: list[str] = []
-    for rows in torch.arange(len(data.image)).split(32):
-        factors = model.predict(to_tensor(data.image[rows.numpy()], pick_device()))
+    mine = range(ranks.rank, len(data.image), ranks.count)
+    for rows in (mine[first : first + 32] for first in range(0, len(mine), 32)):
+        factors = model.predict(to_tensor(data.image[rows], pick_device()))
         if data.depth is not None:
             seen, truth = model.render(factors), data.depth[rows]
             mask = evaluation_mask(data.mask[rows], seen.valid)
             scores["side"].append(100 * side(seen.depth, truth, mask))
             scores["mad"].append(mad(seen.depth, truth, mask, model.fov))
-        signs += symptoms(factors, model.depth_max - model.depth_min) if not rows[0] else []
+        signs += symptoms(factors, model.depth_max - model.depth_min) if rows[0] == ranks.rank else []
     model.train()
-    return {key: torch.cat(parts).nanmean().item() for key, parts in scores.items() if parts}, signs
+    if data.depth is None or not len(data.image):
+        return {}, signs
+    return {key: _mean(parts, len(data.image), ranks) for key, parts in scores.items()}, signs
+
+
+def _mean(scores: list[Tensor], images: int, ranks: Ranks) -> float:
+    """Over the images of all ranks, leaving out those that have no score."""
+    most = -(-images // ranks.count)
+    padded = torch.full((most,), torch.nan, device=pick_device())
+    mine = torch.cat([*scores, padded])[:most]
+    return ranks.gather(mine).nanmean().item()
 
 
 def write_sample_sheet(path: Path, model: Sym3D, data: ValidationImages) -> None:

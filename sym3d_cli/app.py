@@ -26,6 +26,7 @@ EXIT_CODES = {
     6: "output: the result could not be written (full disk, no permission)",
     7: "training diverged: the loss is not finite",
     8: "out of memory",
+    9: "another process of the same training went away",
     130: "interrupted with Ctrl-C; the same command resumes",
     141: "whoever read the output went away",
 }

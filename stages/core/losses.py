@@ -1,16 +1,26 @@
 """The terms of the training objective: reconstructions, weighed by confidence, and what viewpoints are like."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["perceptual", "photometric", "viewpoints"]
+__all__ = ["Gather", "alone", "perceptual", "photometric", "viewpoints"]
 
 EPSILON = 1e-7
 UPRIGHT = 0.3  # weight of what turns and shifts a picture in its plane
+
+Gather = Callable[[Tensor], Tensor]
+"""The rows that all processes hold of a batch, those of the first process first. The mean over processes of what a loss
+says of its own share is then the loss of the whole batch, in value and in gradient."""
+
+
+def alone(rows: Tensor) -> Tensor:
+    """How one process gathers."""
+    return rows
 
 
 def photometric(
@@ -18,6 +28,7 @@ def photometric(
     image: Float[Tensor, "b 3 h w"],
     mask: Bool[Tensor, "b h w"],
     sigma: Float[Tensor, "*s b h w"] | None = None,
+    gather: Gather = alone,
 ) -> Float[Tensor, "*s"]:
     """Mean over the mask of √2·|Î - I|/(σ+ε) + ln(σ+ε), a Laplacian's negative log-likelihood; without σ, of |Î - I|.
 
@@ -27,7 +38,7 @@ def photometric(
     loss = (reconstruction - image).abs().mean(-3)
     if sigma is not None:
         loss = loss * (math.sqrt(2) / (sigma + EPSILON)) + torch.log(sigma + EPSILON)
-    return torch.where(mask, loss, 0).sum((-3, -2, -1)) / mask.sum().clamp(min=1)
+    return torch.where(mask, loss, 0).sum((-3, -2, -1)) / _mean(mask.sum(dtype=loss.dtype), gather).clamp(min=1)
 
 
 def perceptual(
@@ -35,6 +46,7 @@ def perceptual(
     target: Float[Tensor, "b c h w"],
     mask: Bool[Tensor, "b H W"],
     sigma: Float[Tensor, "*s b h w"] | None = None,
+    gather: Gather = alone,
 ) -> Float[Tensor, "*s"]:
     """Mean over the average-pooled mask of (f₁ - f₂)²/(2σ²+ε) + ln(σ+ε) (Gaussian); without σ, of (f₁ - f₂)².
 
@@ -45,11 +57,15 @@ def perceptual(
     loss = (reconstructed - target).square().mean(-3)
     if sigma is not None:
         loss = loss / (2 * sigma.square() + EPSILON) + torch.log(sigma + EPSILON)
-    return (loss * weight).sum((-3, -2, -1)) / weight.sum().clamp(min=EPSILON)
+    return (loss * weight).sum((-3, -2, -1)) / _mean(weight.sum(), gather).clamp(min=EPSILON)
 
 
 def viewpoints(
-    view: Float[Tensor, "b 6"], reach: Float[Tensor, " 6"], spread: float = 0.0, weight: float = 0.0
+    view: Float[Tensor, "b 6"],
+    reach: Float[Tensor, " 6"],
+    spread: float = 0.0,
+    weight: float = 0.0,
+    gather: Gather = alone,
 ) -> Float[Tensor, ""]:
     """What is known of viewpoints before any image is seen (not in the paper).
 
@@ -60,7 +76,12 @@ def viewpoints(
     Plus 0.3 times the mean of γ² + t_x² + t_y², each as a share of its ``reach``: pictures are upright and centred.
     """
     upright = UPRIGHT * (view[:, 2:5] / reach[2:5].clamp(min=EPSILON)).square().sum(1).mean()
-    yaw = view[:, 1].abs().sort().values
+    yaw = gather(view[:, 1]).abs().sort().values
     middles = torch.linspace(0, 1, 2 * len(yaw) + 1, device=yaw.device, dtype=yaw.dtype)[1::2]
     quantiles = math.sqrt(2) * torch.erfinv(middles)
     return upright + weight * (yaw - spread * quantiles).square().mean()
+
+
+def _mean(total: Float[Tensor, ""], gather: Gather) -> Float[Tensor, ""]:
+    """The mean over processes: what their totals are divided by, so that theirs together are divided by the sum."""
+    return gather(total[None]).mean()

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from .camera import FOV, view_points, view_sources
 from .geometry import depth_normals
 from .lighting import shade
+from .losses import Gather, alone
 from .networks import Autoencoder, ConfidenceNet, Encoder
 from .raster import rasterise_depth
 
@@ -120,19 +121,20 @@ class Sym3D(nn.Module):
         """d_max + m, m = (d_max - d_min) / 2: the depth of a pixel that nothing covers."""
         return self.depth_max + (self.depth_max - self.depth_min) / 2
 
-    def predict(self, image: Float[Tensor, "b 3 h w"], *, template: bool = False) -> Factors:
-        """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1].
+    def predict(self, image: Float[Tensor, "b 3 h w"]) -> Factors:
+        """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1]."""
+        return self.interpret({name: self.answer(name, image) for name, _ in self.named_children()})
 
-        With a ``template`` all images of the batch have its mean albedo, and the prior for their shape.
+    def template(self, image: Float[Tensor, "b 3 h w"], gather: Gather = alone) -> Factors:
+        """As predict, but every image has the mean albedo of its batch, and the prior for its shape.
+
+        With ``gather`` the images are one process's share of the batch.
         """
-        names = [name for name, _ in self.named_children() if not (template and name == "netD")]
-        said = {name: self.answer(name, image) for name in names}
-        if template:
-            # Adam passes over parameters without a gradient. Had the depth network gradients of 0, its first real steps
-            # would be ten times too long, and they kill narrow networks.
-            said["netD"] = torch.zeros_like(image[:, :1])
-            said["netA"] = said["netA"].mean(0, keepdim=True).expand_as(image)
-        return self.interpret(said)
+        # Adam passes over parameters without a gradient. Had the depth network gradients of 0, its first real steps
+        # would be ten times too long, and they kill narrow networks.
+        said = {name: self.answer(name, image) for name, _ in self.named_children() if name != "netD"}
+        albedo = gather(said["netA"].mean(0, keepdim=True)).mean(0, keepdim=True)
+        return self.interpret(said | {"netD": torch.zeros_like(image[:, :1]), "netA": albedo.expand_as(image)})
 
     def answer(self, name: str, image: Float[Tensor, "b 3 h w"]) -> Tensor | tuple[Tensor, Tensor]:
         """What the network of this name says about images."""

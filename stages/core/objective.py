@@ -28,6 +28,7 @@ def objective(
     yaw_spread: float | None = None,
     yaw_weight: float = 0.0,
     trials: Float[Tensor, "k b 6"] | None = None,
+    gather: losses.Gather = losses.alone,
 ) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
     """The training loss (key ``total``) and its parts, with what they were computed from.
 
@@ -36,10 +37,12 @@ def objective(
     :func:`losses.viewpoints`, its first term with ``yaw_weight``. The reconstruction holds the plain branch first and
     the flipped one second (2B); a symmetric model has the plain one only, because both are the same picture.
 
-    ``trials`` as in :func:`search_view` are for the start of a training: on a template (see :meth:`Sym3D.predict`) they
+    ``trials`` as in :func:`search_view` are for the start of a training: on a template (:meth:`Sym3D.template`) they
     find the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
+
+    With ``gather`` the images are one process's share of the batch.
     """
-    factors = model.predict(image, template=trials is not None)
+    factors = model.predict(image) if trials is None else model.template(image, gather)
     parts: dict[str, Tensor] = {}
     if trials is not None:
         found = search_view(model, factors, image, trials)
@@ -57,7 +60,7 @@ def objective(
 
     def add(part: str, loss: Callable, ours: Tensor, target: Tensor, sigma: Tensor | None) -> None:
         sigma = None if sigma is None else sigma.movedim(1, 0)[: len(sides)]
-        for side, value in zip(sides, loss(ours, target, mask, sigma), strict=True):
+        for side, value in zip(sides, loss(ours, target, mask, sigma, gather), strict=True):
             parts[part + side] = value
 
     add("photo", losses.photometric, reconstructed, image.contiguous(), factors.confidence)
@@ -72,6 +75,7 @@ def objective(
         weights["smoothness"] = smooth
     if yaw_spread is not None:
         weight = yaw_weight if trials is None else 0.0  # what is found must not be pushed about
-        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, math.radians(yaw_spread), weight)
+        spread = math.radians(yaw_spread)
+        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, spread, weight, gather)
     total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
     return {"total": total, **parts}, factors, both

@@ -1,6 +1,7 @@
 """sym3d train: a recipe becomes a run folder with a checkpoint."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stages.errors import InputError, UsageError
+from stages.progress import Silent
 from sym3d_cli.console import print_lines
 from sym3d_cli.options import Overwrite, Settings
 
@@ -15,6 +17,7 @@ EXAMPLES = (
     "sym3d train recipes/cats.toml",
     "sym3d train small -s run.seed=1 --name small-1",
     "sym3d train cats --check",
+    "torchrun --nproc-per-node 4 -m sym3d_cli train cats",
 )
 
 
@@ -30,7 +33,8 @@ def main(
     """Train a model by a recipe, into runs/NAME; the same command again resumes."""
     from stages.recipe import find_images, find_recipe, load_recipe
 
-    report = context.obj
+    first = os.environ.get("RANK", "0") == "0"  # of several processes under torchrun; the others stay silent
+    report = context.obj if first else Silent()
     settings = list(settings or ())
     if data is not None:
         if not data.exists():
@@ -53,6 +57,8 @@ def main(
     from stages.train import TrainRequest, run
 
     result = run(TrainRequest(loaded, Path("runs") / name, images, overwrite), report=report)
+    if not first:
+        return
     figures = " · ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     report.note(f"{result.steps} steps in {result.seconds:.0f} s" + (f" · {figures}" if figures else ""))
     report.note(f"next: sym3d eval {result.run_dir}")
