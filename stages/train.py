@@ -18,7 +18,7 @@ from stages.checkpoint import TrainingState, restore, save
 from stages.core.model import Sym3D
 from stages.core.objective import objective
 from stages.data.batches import batch_flips, batch_rows, batch_trials
-from stages.device import flushing_denormals, pick_device
+from stages.device import fast_precision, flushing_denormals, pick_device
 from stages.errors import DivergedError, InputError, MissingPartError, PeerLostError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
@@ -283,6 +283,7 @@ def _step(
             yaw_spread=loss.yaw_spread,
             yaw_weight=YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
             trials=None if trials is None else _upload(trials[:, mine], device),
+            precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
             gather=ranks.gather,
         )
     except InputError as error:  # the rasteriser refuses a surface that is not finite

@@ -19,6 +19,7 @@ from stages.core.objective import objective
 from stages.core.perceptual import VGG16Features
 from stages.core.raster import available_backends, rasterise_depth
 from stages.data.batches import batch_flips, batch_rows
+from stages.device import fast_precision
 from stages.predict import predict, to_tensor
 
 __all__ = ["PARTS", "Place", "Race", "steps"]
@@ -40,11 +41,7 @@ class Place:
     @property
     def precisions(self) -> tuple[str, ...]:
         """Of matrix products, those that the processor itself computes in."""
-        if self.device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return ("float32", "bf16") if fast else ("float32",)
+        return ("float32",) if fast_precision(self.device) == torch.float32 else ("float32", "bf16")
 
     def images(self, count: int) -> Tensor:
         """(count, 3, size, size) noise in [-1, 1]."""
@@ -162,26 +159,26 @@ def _compare(place: Place, precision: str) -> Call:
 
 def steps(place: Place) -> list[Contestant]:
     """The ways to do a whole step of training: from rows of the data set to new weights. The last is the fastest."""
-    return [Contestant("float32", place.size, place.batch, partial(_eager_step, place))]
+    return [Contestant(p, place.size, place.batch, partial(_train, place, p), p) for p in place.precisions]
 
 
 def _step(place: Place) -> Iterator[Race]:
     yield Race("step", steps(place))
 
 
-def _eager_step(place: Place) -> Call:
+def _train(place: Place, precision: str) -> Call:
     model, features = place.put(Sym3D(place.size, place.width)), place.put(VGG16Features())
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
     load = _load(place, "resident")
 
-    def call() -> dict[str, float]:
-        parts, *_ = objective(model, load(), features=features)
+    def call() -> Tensor:
+        parts, *_ = objective(model, load(), features=features, precision=PRECISIONS[precision])
         optimizer.zero_grad()
         parts["total"].backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
-        values = {key: value.item() for key, value in (parts | {"gradient_norm": norm}).items()}
+        values = torch.stack([*parts.values(), norm])
         optimizer.step()
-        return values
+        return values.cpu()
 
     return call
 

@@ -114,6 +114,7 @@ class Sym3D(nn.Module):
         xy, z = max_translation_xy, max_translation_z
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
+        self.register_buffer("mirrored", torch.tensor(MIRRORED, dtype=torch.float32), persistent=False)
         self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
 
     @property
@@ -133,7 +134,7 @@ class Sym3D(nn.Module):
         # Adam passes over parameters without a gradient. Had the depth network gradients of 0, its first real steps
         # would be ten times too long, and they kill narrow networks.
         said = {name: self.answer(name, image) for name, _ in self.named_children() if name != "netD"}
-        albedo = gather(said["netA"].mean(0, keepdim=True)).mean(0, keepdim=True)
+        albedo = gather(said["netA"].float().mean(0, keepdim=True)).mean(0, keepdim=True)
         return self.interpret(said | {"netD": torch.zeros_like(image[:, :1]), "netA": albedo.expand_as(image)})
 
     def answer(self, name: str, image: Float[Tensor, "b 3 h w"]) -> Tensor | tuple[Tensor, Tensor]:
@@ -142,10 +143,10 @@ class Sym3D(nn.Module):
         if not (self.symmetric and name == "netV"):
             return network(image)
         plain, mirrored = network(torch.cat([image, image.flip(-1)])).chunk(2)
-        return (plain + mirrored * mirrored.new_tensor(MIRRORED)) / 2
+        return (plain.float() + mirrored.float() * self.mirrored) / 2
 
     def interpret(self, said: dict) -> Factors:
-        """Name of a network → what it said about the images: numbers become metres, radians and light."""
+        """Name of a network → what it said about the images: numbers become metres, radians and light, in float32."""
         # Networks may pack channels last; what follows works on planes.
         raw, albedo = said["netD"][:, 0].float(), said["netA"].float().contiguous()
         if self.symmetric:
@@ -158,7 +159,9 @@ class Sym3D(nn.Module):
             for value, (low, high) in zip(light[:, :2].unbind(1), (self.ambient, self.diffuse), strict=True)
         )
         direction = F.normalize(torch.cat([light[:, 2:], torch.ones_like(light[:, :1])], 1), dim=1)
-        confidence, perceptual_confidence = said.get("netC", (None, None))
+        confidence, perceptual_confidence = (
+            (sigma.float() for sigma in said["netC"]) if "netC" in said else (None, None)
+        )
         return Factors(
             depth=depth,
             free_depth=free_depth,

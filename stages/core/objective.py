@@ -28,6 +28,7 @@ def objective(
     yaw_spread: float | None = None,
     yaw_weight: float = 0.0,
     trials: Float[Tensor, "k b 6"] | None = None,
+    precision: torch.dtype = torch.float32,
     gather: losses.Gather = losses.alone,
 ) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
     """The training loss (key ``total``) and its parts, with what they were computed from.
@@ -40,9 +41,12 @@ def objective(
     ``trials`` as in :func:`search_view` are for the start of a training: on a template (:meth:`Sym3D.template`) they
     find the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
 
+    ``precision`` torch.bfloat16 is for the networks and features; geometry, light and losses are in float32 always.
     With ``gather`` the images are one process's share of the batch.
     """
-    factors = model.predict(image) if trials is None else model.template(image, gather)
+    quick = torch.autocast(image.device.type, precision, enabled=precision != torch.float32)
+    with quick:
+        factors = model.predict(image) if trials is None else model.template(image, gather)
     parts: dict[str, Tensor] = {}
     if trials is not None:
         found = search_view(model, factors, image, trials)
@@ -65,10 +69,11 @@ def objective(
 
     add("photo", losses.photometric, reconstructed, image.contiguous(), factors.confidence)
     if features is not None and perceptual:
-        with torch.no_grad():
-            target = features(image)
-        seen = by_side(features(reconstructed.flatten(0, 1)))
-        add("perceptual", losses.perceptual, seen, target, factors.perceptual_confidence)
+        with quick:
+            with torch.no_grad():
+                target = features(image)
+            seen = by_side(features(reconstructed.flatten(0, 1)))
+        add("perceptual", losses.perceptual, seen.float(), target.float(), factors.perceptual_confidence)
     if smooth:
         prior = model.metric_depth(torch.zeros_like(factors.free_depth[:1]))
         parts["smoothness"] = smoothness((factors.free_depth - prior) / (model.depth_max - model.depth_min))

@@ -140,7 +140,8 @@ class OptimSection(_Section):
     """Length as a number of steps; either this or epochs."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a running average of the weights, which then is what is validated and saved for inference."""
-
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the networks and features; auto: bfloat16 where the processor itself multiplies in it, float32 elsewhere."""
     search_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps try random viewpoints on the prior's shape in the batch's mean albedo; 0: none."""
 

@@ -1,0 +1,83 @@
+"""The training loss in bfloat16: the networks and features only, and near enough to float32."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+import stages.core.objective
+from stages.core.model import Factors, Sym3D
+from stages.core.objective import objective
+from stages.core.perceptual import VGG16Features
+from stages.data.batches import batch_trials
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A model that has begun to learn, features, and images with something in them."""
+    torch.manual_seed(0)
+    model = Sym3D(64, 0.25, convex_prior=1.0)
+    features = VGG16Features()
+    for layer in features.features:
+        if isinstance(layer, torch.nn.Conv2d):  # keeps the signal's size, as trained weights do
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    image = torch.nn.functional.interpolate(torch.rand(4, 3, 8, 8), (64, 64), mode="bicubic").clamp(0, 1) * 2 - 1
+    optimizer = torch.optim.Adam(model.parameters(), 3e-4)
+    for _ in range(5):
+        optimizer.zero_grad()
+        objective(model, image)[0]["total"].backward()
+        optimizer.step()
+    return model, features, image
+
+
+def losses_and_gradients(model, precision, **settings):
+    model = copy.deepcopy(model)
+    model.zero_grad()
+    parts = objective(model, precision=precision, **settings)[0]
+    parts["total"].backward()
+    gradients = {
+        name: torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        for name, network in model.named_children()
+    }
+    return {key: value.item() for key, value in parts.items()}, gradients
+
+
+def test_losses_and_gradients_in_bfloat16_are_those_in_float32(scene):
+    model, features, image = scene
+    settings = {"image": image, "features": features, "smooth": 0.1, "yaw_spread": 20.0, "yaw_weight": 1.0}
+    exact, exact_gradients = losses_and_gradients(model, torch.float32, **settings)
+    rough, rough_gradients = losses_and_gradients(model, torch.bfloat16, **settings)
+    assert rough != exact, "nothing was computed in bfloat16"
+    assert rough == pytest.approx(exact, rel=0.02, abs=0.002)
+    for name, gradient in exact_gradients.items():
+        assert cosine_similarity(gradient, rough_gradients[name], dim=0) > 0.97, name
+        assert rough_gradients[name].norm().item() == pytest.approx(gradient.norm().item(), rel=0.1), name
+
+
+def _inside(value):
+    return vars(value).values() if isinstance(value, Factors) else [value]
+
+
+@pytest.mark.parametrize("trials", [None, batch_trials(0, 0, 4)], ids=["shapes", "template"])
+def test_geometry_and_losses_see_float32_only(trials, scene, monkeypatch):
+    model, features, image = copy.deepcopy(scene[0]), *scene[1:]
+    seen = []
+
+    def watched(function):
+        def call(*args, **kwargs):
+            seen.append(function.__name__)
+            assert not torch.is_autocast_enabled("cpu")
+            values = [v for value in (*args, *kwargs.values()) for v in _inside(value)]
+            assert {v.dtype for v in values if isinstance(v, torch.Tensor)} <= {torch.float32, torch.bool}
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("photometric", "perceptual", "viewpoints"):
+        monkeypatch.setattr(stages.core.objective.losses, name, watched(getattr(stages.core.objective.losses, name)))
+    monkeypatch.setattr(stages.core.objective, "smoothness", watched(stages.core.objective.smoothness))
+    monkeypatch.setattr(model, "render", watched(model.render))
+    settings = {"features": features, "smooth": 0.1, "yaw_spread": 20.0, "trials": trials, "precision": torch.bfloat16}
+    objective(model, image, **settings)
+    assert set(seen) == {"photometric", "perceptual", "viewpoints", "smoothness", "render"}
