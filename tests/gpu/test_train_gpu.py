@@ -1,0 +1,41 @@
+"""A training step on a GPU: without waiting for it, and as on a CPU."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages.ranks import Ranks
+from stages.recipe import parse_recipe
+from stages.train import TrainRequest, _fresh_state, _Losses, _step, run
+from tests.stages.test_train import RECIPE, contents, write_images
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+HELPED = "symmetric = true\n[loss]\nyaw_spread = 20\nsmoothness = 0.1\n"
+
+
+@pytest.mark.parametrize("helped", ["[loss]\n", HELPED], ids=["paper", "helped"])
+def test_the_host_never_waits_for_a_step(helped):
+    text = RECIPE.format(steps=8, save_every=1000).replace("[loss]\n", helped)
+    recipe = parse_recipe(text.replace("ema = 0.9", "ema = 0.9\nsearch_steps = 3"), where="test")
+    state = _fresh_state(recipe)
+    images = torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8, device="cuda")
+    losses = _Losses(state.model, None)
+    for step in range(8):  # the search is over after three; what follows has caches of its own to fill
+        torch.cuda.set_sync_debug_mode("error" if step in (1, 2, 5, 6, 7) else "default")
+        try:
+            _step(state, losses, images, recipe, Ranks(), lambda: False, 0)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_run_in_bfloat16_stays_near_that_in_float32(tmp_path):
+    images = write_images(tmp_path / "faces.h5")
+    logs = {}
+    for precision in ("float32", "bfloat16"):
+        text = RECIPE.format(steps=20, save_every=1000).replace("batch = 4", f'batch = 4\nprecision = "{precision}"')
+        run(TrainRequest(parse_recipe(text, where="test"), tmp_path / precision, images))
+        logs[precision] = contents(tmp_path / precision)["log/total"]
+    np.testing.assert_allclose(logs["bfloat16"], logs["float32"], rtol=0.05)
