@@ -1,29 +1,23 @@
 """Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
 
 import copy
-import math
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save
-from stages.core.model import Sym3D
-from stages.core.objective import objective
-from stages.data.batches import batch_flips, batch_rows, batch_trials
-from stages.device import fast_precision, flushing_denormals, pick_device
-from stages.errors import DivergedError, InputError, MissingPartError, PeerLostError, StaleError, UsageError
+from stages.device import flushing_denormals, pick_device
+from stages.errors import InputError, MissingPartError, PeerLostError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.loading import build_features, build_model, load_model
-from stages.predict import to_tensor
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
@@ -32,7 +26,6 @@ from stages.validation import ValidationImages, validate, write_sample_sheet
 __all__ = ["TrainRequest", "TrainResult", "run"]
 
 TRAIN, VALIDATION = 0, 1
-YAW_WEIGHT = 3.0  # of the spread of yaws; fades over loss.yaw_spread_steps
 SETTLED = 500  # steps; before that every run shows symptoms
 
 
@@ -101,7 +94,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
         nonlocal stopped
         while len(unread) > behind:
-            values = _read(unread.popleft(), state.step - len(unread), recipe, len(data.train), saved)
+            values = read_losses(unread.popleft(), state.step - len(unread), recipe, len(data.train), saved)
             stopped |= values.pop("stop") > 0
             pending.append(values)
 
@@ -124,10 +117,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         report.task(f"train {recipe.name}", total, state.step) as task,
     ):
         try:
-            losses = ranks.wrap(_Losses(state.model, features))
+            losses = ranks.wrap(Losses(state.model, features))
             while state.step < total and not stopped:
                 started = time.perf_counter()
-                unread.append(_step(state, losses, data.train, recipe, ranks, stopping, saved))
+                unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, saved))
                 read(behind=1 if data.train.is_cuda else 0)
                 state.seconds += time.perf_counter() - started
                 judged, kept, logged = (
@@ -171,17 +164,6 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                 "start all of them again with the same command to resume",
             ) from error
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
-
-
-class _Losses(nn.Module):
-    """The objective as a module, whose gradients several processes can share."""
-
-    def __init__(self, model: Sym3D, features: nn.Module | None):
-        super().__init__()
-        self.model, self.features = model, features
-
-    def forward(self, image: Tensor, **settings) -> dict[str, Tensor]:
-        return objective(self.model, image, features=self.features, **settings)[0]
 
 
 def _load_data(path: Path, recipe: Recipe, ranks: Ranks) -> _Data:
@@ -253,87 +235,6 @@ def _method(recipe: Recipe) -> dict[str, object]:
     for key in ("optim.steps", "optim.epochs", "data.images", "data.make", "loss.features_path"):
         del flat[key]
     return flat | {"run.seed": recipe.run.seed}
-
-
-def _step(
-    state: TrainingState,
-    losses: Callable,
-    images: Tensor,
-    recipe: Recipe,
-    ranks: Ranks,
-    stopping: Callable[[], bool],
-    saved: int,
-) -> dict[str, Tensor]:
-    """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop."""
-    loss, optim, seed, step = recipe.loss, recipe.optim, recipe.run.seed, state.step
-    mine, device = ranks.share(optim.batch), images.device
-    rows = batch_rows(seed, step, len(images), optim.batch)
-    batch = to_tensor(images[_upload(rows[mine], device)])
-    if recipe.data.flip:
-        flips = _upload(batch_flips(seed, step, optim.batch)[mine], device)
-        batch = torch.where(flips[:, None, None, None], batch.flip(-1), batch)
-    early = step // (len(images) // optim.batch) < loss.flip_start_epochs
-    trials = _trials(recipe, step)
-    try:
-        parts = losses(
-            batch.contiguous(memory_format=torch.channels_last),
-            flip=loss.flip_start if early else loss.flip,
-            perceptual=loss.perceptual,
-            smooth=loss.smoothness,
-            yaw_spread=loss.yaw_spread,
-            yaw_weight=YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
-            trials=None if trials is None else _upload(trials[:, mine], device),
-            precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
-            gather=ranks.gather,
-        )
-    except InputError as error:  # the rasteriser refuses a surface that is not finite
-        raise _diverged(step, "the depth", rows, saved) from error
-    state.optimizer.zero_grad()
-    parts["total"].backward()
-    norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
-    stop = torch.full_like(norm, float(stopping()))
-    values = parts | {"gradient_norm": norm, "stop": stop}
-    means = ranks.mean(torch.stack(list(values.values())))
-    state.optimizer.step()
-    state.step += 1
-    if state.average is not None:
-        # A short history must not remember the random start for thousands of steps.
-        decay = min(optim.ema, (1 + state.step) / (10 + state.step))
-        for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
-            mean.data.lerp_(now.data, 1 - decay)
-    return dict(zip(values, means, strict=True))
-
-
-def _read(values: dict[str, Tensor], step: int, recipe: Recipe, images: int, saved: int) -> dict[str, float]:
-    """The numbers of the step that led to ``step``. Raises DivergedError when one is not finite."""
-    numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
-    broken = [key for key, value in numbers.items() if not math.isfinite(value)]
-    if broken:
-        rows = batch_rows(recipe.run.seed, step - 1, images, recipe.optim.batch)
-        raise _diverged(step - 1, " and ".join(broken), rows, saved)
-    return numbers
-
-
-def _upload(values: Tensor, device: torch.device) -> Tensor:
-    """To the device without waiting for what it is doing."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
-
-
-def _trials(recipe: Recipe, step: int) -> Tensor | None:
-    """The viewpoints to try in the first steps, nearer and nearer to the predicted ones; then none."""
-    if step >= recipe.optim.search_steps:
-        return None
-    nearer = 1 - step / recipe.optim.search_steps / 2
-    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch)
-
-
-def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:
-    kept = f"the checkpoint keeps step {saved}" if saved else "nothing was saved yet"
-    return DivergedError(
-        f"step {step + 1}",
-        f"{what} not finite on training images {rows.tolist()}",
-        f"{kept}; lower optim.lr or set optim.clip=1.0",
-    )
 
 
 def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import stages.steps
 import stages.train
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.data.batches import batch_flips, batch_rows
@@ -175,14 +176,14 @@ def test_overwrite_starts_again(images, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_step(images, tmp_path, monkeypatch):
-    real, calls = stages.train.objective, []
+    real, calls = stages.steps.objective, []
 
     def poisoned(*args, **kwargs):
         parts, *rest = real(*args, **kwargs)
         calls.append(1)
         return ({key: value * (float("nan") if len(calls) == 4 else 1) for key, value in parts.items()}, *rest)
 
-    monkeypatch.setattr(stages.train, "objective", poisoned)
+    monkeypatch.setattr(stages.steps, "objective", poisoned)
     with pytest.raises(
         DivergedError, match=r"step 4: .*total.* not finite on training images \[\d+, .*; the checkpoint keeps step 3"
     ):

@@ -1,0 +1,113 @@
+"""One step of training: from rows of the data set to new weights and what the losses were."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from stages.checkpoint import TrainingState
+from stages.core.model import Sym3D
+from stages.core.objective import objective
+from stages.data.batches import batch_flips, batch_rows, batch_trials
+from stages.device import fast_precision
+from stages.errors import DivergedError, InputError
+from stages.predict import to_tensor
+from stages.ranks import Ranks
+from stages.recipe import Recipe
+
+__all__ = ["Losses", "read_losses", "take_step"]
+
+YAW_WEIGHT = 3.0  # of the spread of yaws; fades over loss.yaw_spread_steps
+
+
+class Losses(nn.Module):
+    """The objective as a module, whose gradients several processes can share."""
+
+    def __init__(self, model: Sym3D, features: nn.Module | None):
+        super().__init__()
+        self.model, self.features = model, features
+
+    def forward(self, image: Tensor, **settings) -> dict[str, Tensor]:
+        return objective(self.model, image, features=self.features, **settings)[0]
+
+
+def take_step(
+    state: TrainingState,
+    losses: Callable,
+    images: Tensor,
+    recipe: Recipe,
+    ranks: Ranks,
+    stopping: Callable[[], bool],
+    saved: int,
+) -> dict[str, Tensor]:
+    """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop."""
+    loss, optim, seed, step = recipe.loss, recipe.optim, recipe.run.seed, state.step
+    mine, device = ranks.share(optim.batch), images.device
+    rows = batch_rows(seed, step, len(images), optim.batch)
+    batch = to_tensor(images[_upload(rows[mine], device)])
+    if recipe.data.flip:
+        flips = _upload(batch_flips(seed, step, optim.batch)[mine], device)
+        batch = torch.where(flips[:, None, None, None], batch.flip(-1), batch)
+    early = step // (len(images) // optim.batch) < loss.flip_start_epochs
+    trials = _trials(recipe, step)
+    try:
+        parts = losses(
+            batch.contiguous(memory_format=torch.channels_last),
+            flip=loss.flip_start if early else loss.flip,
+            perceptual=loss.perceptual,
+            smooth=loss.smoothness,
+            yaw_spread=loss.yaw_spread,
+            yaw_weight=YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
+            trials=None if trials is None else _upload(trials[:, mine], device),
+            precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
+            gather=ranks.gather,
+        )
+    except InputError as error:  # the rasteriser refuses a surface that is not finite
+        raise _diverged(step, "the depth", rows, saved) from error
+    state.optimizer.zero_grad()
+    parts["total"].backward()
+    norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
+    stop = torch.full_like(norm, float(stopping()))
+    values = parts | {"gradient_norm": norm, "stop": stop}
+    means = ranks.mean(torch.stack(list(values.values())))
+    state.optimizer.step()
+    state.step += 1
+    if state.average is not None:
+        # A short history must not remember the random start for thousands of steps.
+        decay = min(optim.ema, (1 + state.step) / (10 + state.step))
+        for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
+            mean.data.lerp_(now.data, 1 - decay)
+    return dict(zip(values, means, strict=True))
+
+
+def read_losses(values: dict[str, Tensor], step: int, recipe: Recipe, images: int, saved: int) -> dict[str, float]:
+    """The numbers of the step that led to ``step``. Raises DivergedError when one is not finite."""
+    numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+    broken = [key for key, value in numbers.items() if not math.isfinite(value)]
+    if broken:
+        rows = batch_rows(recipe.run.seed, step - 1, images, recipe.optim.batch)
+        raise _diverged(step - 1, " and ".join(broken), rows, saved)
+    return numbers
+
+
+def _upload(values: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for what it is doing."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+def _trials(recipe: Recipe, step: int) -> Tensor | None:
+    """The viewpoints to try in the first steps, nearer and nearer to the predicted ones; then none."""
+    if step >= recipe.optim.search_steps:
+        return None
+    nearer = 1 - step / recipe.optim.search_steps / 2
+    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch)
+
+
+def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:
+    kept = f"the checkpoint keeps step {saved}" if saved else "nothing was saved yet"
+    return DivergedError(
+        f"step {step + 1}",
+        f"{what} not finite on training images {rows.tolist()}",
+        f"{kept}; lower optim.lr or set optim.clip=1.0",
+    )
