@@ -21,6 +21,7 @@ from stages.loading import build_features, build_model, load_model
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
+from stages.steps import Losses, read_losses, take_step
 from stages.validation import ValidationImages, validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
