@@ -17,7 +17,7 @@ say sym3d export heldout/prediction.h5 -o pictures --format obj,glb --turntable 
 cat <<END
 
 SIDE is the scale-invariant depth error (×10⁻²) and MAD the mean angle between normals (°); less is better.
-runs/tiny was trained just now; synfaces-small comes with sym3d and took a quarter of an hour by recipes/small.toml.
+runs/tiny was trained just now; synfaces-small comes with sym3d and took 25 minutes by recipes/small.toml.
 
   demo/pictures/sheet.png      what the model sees in six faces it never met
   demo/pictures/*.glb, *.obj   textured meshes: open them in Blender, or drop a GLB on any glTF viewer

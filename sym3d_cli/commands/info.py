@@ -14,13 +14,17 @@ EXAMPLES = ("sym3d info data/cats.h5", "sym3d info runs/cats --verify", "sym3d i
 
 def main(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="An artifact of sym3d, or the folder of a run.")],
+    file: Annotated[Path, typer.Argument(help="An artifact of sym3d, the folder of a run, or the name of a model that ships.")],
     verify: Annotated[bool, typer.Option("--verify", help="Recompute the digest from the content.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show an artifact's schema, shapes, attributes and the chain of what it was made from."""
     from stages.inspect import InfoRequest, run
 
+    if not file.exists():
+        from stages.loading import shipped_models
+
+        file = shipped_models().get(str(file), file)
     file = file / "checkpoint.h5" if (file / "checkpoint.h5").is_file() else file
     result = run(InfoRequest(file, verify=verify), report=context.obj)
     if as_json:
