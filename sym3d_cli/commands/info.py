@@ -14,7 +14,7 @@ EXAMPLES = ("sym3d info data/cats.h5", "sym3d info runs/cats --verify", "sym3d i
 
 def main(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="An artifact of sym3d, the folder of a run, or the name of a model that ships.")],
+    file: Annotated[Path, typer.Argument(help="An artifact of sym3d, a run's folder, or the name of a shipped model.")],
     verify: Annotated[bool, typer.Option("--verify", help="Recompute the digest from the content.")] = False,
     as_json: AsJson = False,
 ) -> None:
