@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from stages.checkpoint import TrainingState
 from stages.core.model import Sym3D
-from stages.core.objective import objective
+from stages.core.objective import objective, supervised_objective
 from stages.data.batches import batch_flips, batch_rows, batch_trials
 from stages.device import fast_precision
 from stages.errors import DivergedError, InputError
@@ -16,9 +17,18 @@ from stages.predict import to_tensor
 from stages.ranks import Ranks
 from stages.recipe import Recipe
 
-__all__ = ["Losses", "read_losses", "take_step"]
+__all__ = ["Losses", "TrainingImages", "read_losses", "take_step"]
 
 YAW_WEIGHT = 3.0  # of the spread of yaws; fades over loss.yaw_spread_steps
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """On the device; truth only where it is learned from."""
+
+    image: Tensor  # uint8 (N, S, S, 3)
+    depth: Tensor | None = None  # float32 (N, S, S) metres in view
+    mask: Tensor | None = None  # bool (N, S, S)
 
 
 class Losses(nn.Module):
@@ -28,14 +38,17 @@ class Losses(nn.Module):
         super().__init__()
         self.model, self.features = model, features
 
-    def forward(self, image: Tensor, **settings) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, truth: tuple[Tensor, Tensor] | None = None, **settings) -> dict[str, Tensor]:
+        if truth is not None:
+            shared = {key: settings[key] for key in ("precision", "gather")}
+            return supervised_objective(self.model, image, *truth, **shared)
         return objective(self.model, image, features=self.features, **settings)[0]
 
 
 def take_step(
     state: TrainingState,
     losses: Callable,
-    images: Tensor,
+    data: TrainingImages,
     recipe: Recipe,
     ranks: Ranks,
     stopping: Callable[[], bool],
@@ -43,17 +56,22 @@ def take_step(
 ) -> dict[str, Tensor]:
     """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop."""
     loss, optim, seed, step = recipe.loss, recipe.optim, recipe.run.seed, state.step
-    mine, device = ranks.share(optim.batch), images.device
-    rows = batch_rows(seed, step, len(images), optim.batch)
-    batch = to_tensor(images[_upload(rows[mine], device)])
+    mine, device, count = ranks.share(optim.batch), data.image.device, len(data.image)
+    rows = batch_rows(seed, step, count, optim.batch)
+    chosen = _upload(rows[mine], device)
+    batch, truth = to_tensor(data.image[chosen]), None
+    if data.depth is not None:
+        truth = data.depth[chosen], data.mask[chosen]
     if recipe.data.flip:
         flips = _upload(batch_flips(seed, step, optim.batch)[mine], device)
-        batch = torch.where(flips[:, None, None, None], batch.flip(-1), batch)
-    early = step // (len(images) // optim.batch) < loss.flip_start_epochs
+        batch = _mirror(batch, flips)
+        truth = truth and tuple(_mirror(maps, flips) for maps in truth)
+    early = step // (count // optim.batch) < loss.flip_start_epochs
     trials = _trials(recipe, step)
     try:
         parts = losses(
             batch.contiguous(memory_format=torch.channels_last),
+            truth,
             flip=loss.flip_start if early else loss.flip,
             perceptual=loss.perceptual,
             smooth=loss.smoothness,
@@ -89,6 +107,10 @@ def read_losses(values: dict[str, Tensor], step: int, recipe: Recipe, images: in
         rows = batch_rows(recipe.run.seed, step - 1, images, recipe.optim.batch)
         raise _diverged(step - 1, " and ".join(broken), rows, saved)
     return numbers
+
+
+def _mirror(maps: Tensor, which: Tensor) -> Tensor:
+    return torch.where(which.view(-1, *[1] * (maps.ndim - 1)), maps.flip(-1), maps)
 
 
 def _upload(values: Tensor, device: torch.device) -> Tensor:

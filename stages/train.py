@@ -21,7 +21,7 @@ from stages.loading import build_features, build_model, load_model
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
-from stages.steps import Losses, read_losses, take_step
+from stages.steps import Losses, TrainingImages, read_losses, take_step
 from stages.validation import ValidationImages, validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
@@ -53,7 +53,7 @@ class TrainResult:
 class _Data:
     """The images in memory: 64-pixel sets fit, and one array beats any loader."""
 
-    train: Tensor  # uint8 (N, S, S, 3)
+    train: TrainingImages
     validation: ValidationImages
     parent: dict  # for the provenance
 
@@ -82,7 +82,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     if features is not None:
         features.to(pick_device(), memory_format=torch.channels_last)
     provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[data.parent])
-    total = recipe.optim.steps or recipe.optim.epochs * (len(data.train) // recipe.optim.batch)
+    total = recipe.optim.steps or recipe.optim.epochs * (len(data.train.image) // recipe.optim.batch)
     if state.step:
         doing = "resuming" if state.step < total else "nothing to do"
         report.note(f"{request.run_dir}: {doing} at step {state.step} of {total}")
@@ -95,7 +95,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
         nonlocal stopped
         while len(unread) > behind:
-            values = read_losses(unread.popleft(), state.step - len(unread), recipe, len(data.train), saved)
+            values = read_losses(unread.popleft(), state.step - len(unread), recipe, len(data.train.image), saved)
             stopped |= values.pop("stop") > 0
             pending.append(values)
 
@@ -122,7 +122,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
             while state.step < total and not stopped:
                 started = time.perf_counter()
                 unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, saved))
-                read(behind=1 if data.train.is_cuda else 0)
+                read(behind=1 if data.train.image.is_cuda else 0)
                 state.seconds += time.perf_counter() - started
                 judged, kept, logged = (
                     state.step == total or state.step % every == 0
@@ -187,8 +187,15 @@ def _load_data(path: Path, recipe: Recipe, ranks: Ranks) -> _Data:
             )
         validation = validation[: recipe.run.validate_images]
         truth = "depth" in images and "mask" in images
+        supervised = recipe.loss.supervised
+        if supervised and not truth:
+            raise InputError(path, "has no true depth to learn from", "train with loss.supervised=false")
         return _Data(
-            train=torch.from_numpy(images["image"][train]).to(device),
+            train=TrainingImages(
+                torch.from_numpy(images["image"][train]).to(device),
+                torch.from_numpy(images["depth"][train]).to(device) if supervised else None,
+                torch.from_numpy(images["mask"][train].astype(bool)).to(device) if supervised else None,
+            ),
             validation=ValidationImages(
                 images["image"][validation],
                 torch.from_numpy(images["depth"][validation]).to(device) if truth else None,

@@ -5,6 +5,7 @@ whole method.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -42,11 +43,10 @@ class Factors:
     confidence: Float[Tensor, "b 2 h w"] | None  # photometric σ, σ'
     perceptual_confidence: Float[Tensor, "b 2 h4 w4"] | None
 
-    def flipped(self) -> "Factors":
-        """The mirror image of shape and albedo under the same light, seen from the same viewpoint."""
-        return replace(
-            self, depth=self.depth.flip(-1), free_depth=self.free_depth.flip(-1), albedo=self.albedo.flip(-1)
-        )
+    def flipped(self, names: Sequence[str] = ("depth", "albedo")) -> "Factors":
+        """The mirror image of shape and albedo (or of one of them) under the same light, from the same viewpoint."""
+        changed = [*names, *(["free_depth"] if "depth" in names else [])]
+        return replace(self, **{name: getattr(self, name).flip(-1) for name in changed})
 
     def stack(self, other: "Factors") -> "Factors":
         """Both in one batch, this one first."""
@@ -67,14 +67,16 @@ class Reconstruction:
 
 
 class Sym3D(nn.Module):
-    """The five networks and the renderer.
+    """The five networks and the renderer; without ``confidence`` or ``light`` four or three.
 
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
     tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
     lit and turned the other way explains the images as well. ``symmetric`` makes canonical depth and albedo exactly
     symmetric, each the mean of itself and its mirror image, and the viewpoint of a mirrored image the mirrored
-    viewpoint, which is left to explain what is not symmetric.
+    viewpoint, which is left to explain what is not symmetric. ``mirrored`` names the maps that symmetry is assumed of.
+    Without ``light``, the albedo has all the shading to itself. ``border`` columns on the left and the right have a
+    fixed canonical depth.
     ``align_corners`` False samples the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample
     changed its default: the picture shrinks by (W-1)/W. ``he_init`` starts the light and viewpoint encoders from He's
     initialisation.
@@ -97,24 +99,27 @@ class Sym3D(nn.Module):
         confidence: bool = True,
         convex_prior: float = 0.0,
         symmetric: bool = False,
+        mirrored: Sequence[str] = ("depth", "albedo"),
+        light: bool = True,
+        border: int = BORDER,
         align_corners: bool = True,
         he_init: bool = False,
     ):
         super().__init__()
         self.netD = Autoencoder(1, size, width, tanh=False)
         self.netA = Autoencoder(3, size, width, tanh=True)
-        self.netL = Encoder(4, size, width, he_init=he_init)
+        self.netL = Encoder(4, size, width, he_init=he_init) if light else None
         self.netV = Encoder(6, size, width, he_init=he_init)
         self.netC = ConfidenceNet(size, width) if confidence else None
         self.size, self.fov = size, fov
         self.depth_min, self.depth_max = depth_min, depth_max
         self.border_depth = 0.7 * depth_max + 0.3 * depth_min if border_depth is None else border_depth
         self.ambient, self.diffuse = ambient, diffuse
-        self.align_corners, self.symmetric = align_corners, symmetric
+        self.align_corners, self.symmetric, self.mirrored, self.border = align_corners, symmetric, mirrored, border
         xy, z = max_translation_xy, max_translation_z
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
-        self.register_buffer("mirrored", torch.tensor(MIRRORED, dtype=torch.float32), persistent=False)
+        self.register_buffer("mirror", torch.tensor(MIRRORED, dtype=torch.float32), persistent=False)
         self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
 
     @property
@@ -143,22 +148,20 @@ class Sym3D(nn.Module):
         if not (self.symmetric and name == "netV"):
             return network(image)
         plain, mirrored = network(torch.cat([image, image.flip(-1)])).chunk(2)
-        return (plain.float() + mirrored.float() * self.mirrored) / 2
+        return (plain.float() + mirrored.float() * self.mirror) / 2
 
     def interpret(self, said: dict) -> Factors:
         """Name of a network → what it said about the images: numbers become metres, radians and light, in float32."""
         # Networks may pack channels last; what follows works on planes.
         raw, albedo = said["netD"][:, 0].float(), said["netA"].float().contiguous()
-        if self.symmetric:
-            raw, albedo = ((maps + maps.flip(-1)) / 2 for maps in (raw, albedo))
+        if self.symmetric and "depth" in self.mirrored:
+            raw = (raw + raw.flip(-1)) / 2
+        if self.symmetric and "albedo" in self.mirrored:
+            albedo = (albedo + albedo.flip(-1)) / 2
         free_depth = self.metric_depth(raw)
-        depth = F.pad(free_depth[:, :, BORDER:-BORDER], (BORDER, BORDER), value=self.border_depth)
-        light = said["netL"].float()
-        ambient, diffuse = (
-            low + (value / 2 + 0.5) * (high - low)
-            for value, (low, high) in zip(light[:, :2].unbind(1), (self.ambient, self.diffuse), strict=True)
-        )
-        direction = F.normalize(torch.cat([light[:, 2:], torch.ones_like(light[:, :1])], 1), dim=1)
+        inner = free_depth[:, :, self.border : self.size - self.border]
+        depth = F.pad(inner, (self.border, self.border), value=self.border_depth)
+        ambient, diffuse, direction = self._light(said)
         confidence, perceptual_confidence = (
             (sigma.float() for sigma in said["netC"]) if "netC" in said else (None, None)
         )
@@ -173,6 +176,17 @@ class Sym3D(nn.Module):
             confidence=confidence,
             perceptual_confidence=perceptual_confidence,
         )
+
+    def _light(self, said: dict) -> Light:
+        if "netL" not in said:
+            one, zero = torch.ones_like(said["netV"][:, 0].float()), torch.zeros_like(said["netV"][:, :2].float())
+            return one, zero[:, 0], torch.cat([zero, one[:, None]], 1)
+        light = said["netL"].float()
+        ambient, diffuse = (
+            low + (value / 2 + 0.5) * (high - low)
+            for value, (low, high) in zip(light[:, :2].unbind(1), (self.ambient, self.diffuse), strict=True)
+        )
+        return ambient, diffuse, F.normalize(torch.cat([light[:, 2:], torch.ones_like(light[:, :1])], 1), dim=1)
 
     def metric_depth(self, raw: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
         """Step 1: the depth network's output, mean removed, squashed into [d_min, d_max] metres."""

@@ -21,6 +21,7 @@ _Unit = Annotated[float, Field(ge=0, le=1)]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 UnitRange = Annotated[tuple[_Unit, _Unit], AfterValidator(_ascending), _FromArray]
 Decays = Annotated[tuple[_Decay, _Decay], _FromArray]
+Mirrored = Annotated[tuple[Literal["depth", "albedo"], ...], Field(min_length=1, max_length=2), _FromArray]
 Line = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -55,7 +56,7 @@ class ModelSection(_Section):
     depth_max: float = Field(1.1, gt=0, le=100)
     """Farthest canonical depth (metric z)."""
     border_depth: float | None = Field(None, gt=0, le=100)
-    """Depth that the two outer columns on each side are set to; left out: 0.7 depth_max + 0.3 depth_min."""
+    """Depth that the outer columns on each side are set to; left out: 0.7 depth_max + 0.3 depth_min."""
     max_rotation_degrees: float = Field(60.0, ge=0, le=180)
     """Largest rotation about each axis, in degrees."""
     max_translation_xy: float = Field(0.1, ge=0, le=10)
@@ -75,6 +76,12 @@ class ModelSection(_Section):
     symmetric: bool = False
     """Make canonical depth and albedo exactly symmetric instead of probably, so that one reconstruction is enough, and
     the viewpoint of a mirrored image the mirrored viewpoint."""
+    mirrored: Mirrored = ("depth", "albedo")
+    """The canonical maps that symmetry is assumed of; one alone is an ablation of the paper."""
+    light: bool = True
+    """Shade the albedo; false leaves all shading to the albedo, an ablation of the paper."""
+    border: int = Field(2, ge=0, le=16)
+    """Columns on the left and the right whose depth is border_depth."""
     align_corners: bool = True
     """False samples textures as the reference implementation does by accident on torch 1.3 and later."""
     he_init: bool = False
@@ -94,6 +101,10 @@ class ModelSection(_Section):
 
 class LossSection(_Section):
     """What the training minimises."""
+
+    supervised: bool = False
+    """Learn depth in view from the true depth alone, the paper's baseline; goes with max_rotation_degrees,
+    max_translation_xy, border and search_steps 0."""
 
     flip: Weight = 0.5
     """Weight λ_f of the reconstruction through the mirrored depth and albedo."""
@@ -179,6 +190,17 @@ class Recipe(_Section):
     loss: LossSection = LossSection()
     optim: OptimSection
     run: RunSection = RunSection()
+
+    @model_validator(mode="after")
+    def _supervised_turns_nothing(self):
+        model = self.model
+        turning = model.max_rotation_degrees or model.max_translation_xy or model.max_translation_z or model.border
+        if self.loss.supervised and (turning or self.optim.search_steps):
+            raise ValueError(
+                "loss.supervised learns depth as it is seen: set model.max_rotation_degrees, model.max_translation_xy, "
+                "model.max_translation_z, model.border and optim.search_steps to 0"
+            )
+        return self
 
     def text(self) -> str:
         """The resolved recipe as TOML: every value that holds, so ``parse_recipe(recipe.text()) == recipe``."""

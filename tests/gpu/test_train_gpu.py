@@ -6,7 +6,7 @@ import torch
 
 from stages.ranks import Ranks
 from stages.recipe import parse_recipe
-from stages.steps import Losses, take_step
+from stages.steps import Losses, TrainingImages, take_step
 from stages.train import TrainRequest, _fresh_state, run
 from tests.stages.test_train import RECIPE, contents, write_images
 
@@ -22,7 +22,7 @@ def test_the_host_never_waits_for_a_step(helped):
     text = RECIPE.format(steps=8, save_every=1000).replace("[loss]\n", helped)
     recipe = parse_recipe(text.replace("ema = 0.9", "ema = 0.9\nsearch_steps = 3"), where="test")
     state = _fresh_state(recipe)
-    images = torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8, device="cuda")
+    images = TrainingImages(torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8, device="cuda"))
     losses = Losses(state.model, None)
     for step in range(8):  # the search is over after three; what follows has caches of its own to fill
         torch.cuda.set_sync_debug_mode("error" if step in (1, 2, 5, 6, 7) else "default")
