@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from stages.artifact import Artifact, make_provenance, open_artifact, write_artifact
-from stages.core.metrics import evaluation_mask, mad, side
+from stages.core.metrics import evaluation_mask, mad, relief, side
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
 from stages.io.pictures import contact_sheet, item_pictures, write_png
@@ -22,7 +22,7 @@ from stages.truth import BASELINES, CHUNK, baseline_depth, open_truth, true_dept
 
 __all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
 
-METRICS = {"side": side, "mad": mad}
+METRICS = {"side": side, "mad": mad, "relief": relief}
 SHEET_EACH = 5  # worst, and as many best
 SHEET_FIELDS = (
     *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
@@ -34,8 +34,8 @@ SHEET_FIELDS = (
 class EvaluateRequest:
     """target: a run folder, a checkpoint, a shipped model's name, or a sym3d.prediction file; None is the newest
     complete run under ``runs``. data: a sym3d.images file with truth; None is the one that the target's recipe names.
-    split: "test", "val", "train" or "all". metrics: what is summarised, of "side" and "mad"; the scores file always
-    holds both. baselines: of "null-depth" (any constant: both metrics ignore which) and "average-depth" (per pixel, the
+    split: "test", "val", "train" or "all". metrics: what is summarised, of METRICS; the scores file always holds all.
+    baselines: of "null-depth" (any constant: both metrics ignore which) and "average-depth" (per pixel, the
     mean true depth of the foreground of the train split, or of the evaluated images where there is none; a pixel that
     is never foreground takes the mean of the others). Both are valid everywhere. out: the scores file, its sheet beside
     it; None is scores.h5 in the run's folder, or ``<target>.scores.h5`` in the working directory, replaced each time.
@@ -211,6 +211,7 @@ def _scores(depth: torch.Tensor, valid: torch.Tensor, target: _Target, rows: np.
     return {
         "side": side(depth, truth, mask).numpy(),
         "mad": mad(depth, truth, mask, target.fov).numpy(),
+        "relief": relief(depth, truth, mask).numpy(),
     }
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Gather", "alone", "perceptual", "photometric", "viewpoints"]
+__all__ = ["Gather", "alone", "depth_error", "perceptual", "photometric", "viewpoints"]
 
 EPSILON = 1e-7
 UPRIGHT = 0.3  # weight of what turns and shifts a picture in its plane
@@ -39,6 +39,14 @@ def photometric(
     if sigma is not None:
         loss = loss * (math.sqrt(2) / (sigma + EPSILON)) + torch.log(sigma + EPSILON)
     return torch.where(mask, loss, 0).sum((-3, -2, -1)) / _mean(mask.sum(dtype=loss.dtype), gather).clamp(min=1)
+
+
+def depth_error(
+    found: Float[Tensor, "b h w"], truth: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"], gather: Gather = alone
+) -> Float[Tensor, ""]:
+    """Mean absolute difference over the mask; outside it, the truth may be anything. An empty mask gives 0."""
+    error = torch.where(mask, found - truth, 0).abs().sum()
+    return error / _mean(mask.sum(dtype=error.dtype), gather).clamp(min=1)
 
 
 def perceptual(

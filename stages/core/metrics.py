@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from .camera import FOV
 from .geometry import depth_normals
 
-__all__ = ["depth_correlation", "evaluation_mask", "mad", "side"]
+__all__ = ["depth_correlation", "evaluation_mask", "mad", "relief", "side"]
 
 
 def _erode(mask: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
@@ -51,6 +51,22 @@ def mad(
     a, b = depth_normals(predicted, fov), depth_normals(truth, fov)
     angle = torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1))
     return _masked_mean(angle, mask) * (180 / math.pi)
+
+
+def relief(
+    predicted: Float[Tensor, "b h w"], truth: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"]
+) -> Float[Tensor, " b"]:
+    """Correlation of predicted with true depth per image, in [-1, 1], in the input view (not in the paper).
+
+    Its sign says whether the surface is the right way round: a hollow face, turned and lit the other way, explains an
+    image as well and has depths that are the negative of the truth. NaN where the mask is empty.
+    """
+    a, b = (
+        torch.where(mask, depth - _masked_mean(depth.double(), mask)[:, None, None], 0) for depth in (predicted, truth)
+    )
+    norms = (a.square().sum((1, 2)) * b.square().sum((1, 2))).sqrt()
+    found = ((a * b).sum((1, 2)) / norms.clamp(min=1e-30)).to(truth.dtype)
+    return torch.where(mask.any(2).any(1), found, torch.nan)
 
 
 def depth_correlation(predicted: Float[Tensor, "n k"], truth: Float[Tensor, "n k"]) -> Float[Tensor, ""]:

@@ -97,11 +97,11 @@ def supervised_objective(
 ) -> dict[str, Float[Tensor, ""]]:
     """The supervised baseline of table 2: the mean absolute error of the depth network's depth in view, over a mask.
 
-    For a model that does not turn anything: what it calls canonical is what is seen. Depths in metres; keys ``total``
-    and ``depth``, the latter as a share of d_max - d_min.
+    For a model that does not turn anything: what it calls canonical is what is seen. Keys ``depth``, in metres, and
+    ``total``, the same as a share of d_max - d_min.
     """
     with torch.autocast(image.device.type, precision, enabled=precision != torch.float32):
         raw = model.netD(image)
     found = model.metric_depth(raw[:, 0].float())
-    error = losses.photometric(found[:, None], depth[:, None], mask, gather=gather)
+    error = losses.depth_error(found, depth, mask, gather)
     return {"total": error / (model.depth_max - model.depth_min), "depth": error}

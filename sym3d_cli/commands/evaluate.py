@@ -14,7 +14,11 @@ EXAMPLES = (
     "sym3d eval runs/small data/synfaces.h5 --baseline null-depth,average-depth",
     "sym3d eval faces.sym3d/prediction.h5 data/synfaces.h5 --json",
 )
-PRINTED = {"side": ("SIDE ×10⁻²", 100.0), "mad": ("MAD °", 1.0)}  # heading and factor of the paper's tables
+PRINTED = {
+    "side": ("SIDE ×10⁻²", 100.0),
+    "mad": ("MAD °", 1.0),
+    "relief": ("relief", 1.0),
+}  # heading and factor of the paper's tables
 
 
 def main(
@@ -26,7 +30,7 @@ def main(
     data: Annotated[
         Path | None, typer.Argument(help="A sym3d.images file with true depth; left out: the recipe's own.")
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", help="Metrics to print, separated by commas.")] = "side,mad",
+    metric: Annotated[str, typer.Option("--metric", help="Metrics to print: side, mad, relief.")] = "side,mad",
     baseline: Annotated[
         str, typer.Option("--baseline", help="Baselines on the same images: null-depth, average-depth.")
     ] = "",

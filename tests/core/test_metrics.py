@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stages.core.metrics import depth_correlation, evaluation_mask, mad, side
+from stages.core.metrics import depth_correlation, evaluation_mask, mad, relief, side
 
 from .test_geometry import plane
 
@@ -58,3 +58,14 @@ def test_depth_correlation_is_perfect_up_to_sign_and_scale_per_key_point():
     assert depth_correlation(-3 * truth + 1, truth).item() == pytest.approx(66, abs=1e-3)
     assert depth_correlation(torch.randn(50, 66), truth).item() < 20
     assert depth_correlation(torch.zeros(50, 66), truth).item() == 0
+
+
+def test_relief_tells_a_surface_from_its_mould():
+    truth = 1 + 0.1 * torch.rand(2, 8, 8)
+    mask = torch.rand(2, 8, 8) < 0.7
+    torch.testing.assert_close(relief(2 * truth + 1, truth, mask), torch.ones(2))
+    torch.testing.assert_close(relief(3 - truth, truth, mask), -torch.ones(2))
+    spoilt = torch.where(mask, truth, 7.0)
+    torch.testing.assert_close(relief(spoilt, truth, mask), torch.ones(2))
+    assert relief(truth, truth, torch.zeros_like(mask)).isnan().all()
+    assert relief(torch.ones_like(truth), truth, mask).abs().max() < 1e-6  # a plane has none

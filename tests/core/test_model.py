@@ -174,3 +174,29 @@ def test_he_initialisation_tells_images_apart_from_the_start():
     spread = {he: Encoder(6, he_init=he)(images).std(0).mean().item() for he in (False, True)}
     assert spread[True] > 10 * spread[False]
     assert Encoder(6, he_init=True)(images).abs().max() < 0.6
+
+
+def test_without_light_the_albedo_is_the_picture():
+    torch.manual_seed(0)
+    model = Sym3D(64, NARROW, light=False).eval()
+    assert model.netL is None
+    factors = model.predict(torch.rand(2, 3, 64, 64) * 2 - 1)
+    assert (factors.light_direction == torch.tensor([0.0, 0.0, 1.0])).all()
+    torch.testing.assert_close(model.render(factors).canonical_image, factors.albedo)
+
+
+@pytest.mark.parametrize("name", ["depth", "albedo"])
+def test_symmetry_of_one_map_alone(name):
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 64, 64) * 2 - 1
+    factors = Sym3D(64, NARROW, symmetric=True, mirrored=(name,)).eval().predict(image)
+    other = {"depth": "albedo", "albedo": "depth"}[name]
+    torch.testing.assert_close(getattr(factors, name), getattr(factors, name).flip(-1))
+    assert not torch.allclose(getattr(factors, other), getattr(factors, other).flip(-1), atol=1e-4)
+    flipped = factors.flipped((name,))
+    assert (getattr(flipped, other) == getattr(factors, other)).all()
+
+
+def test_without_a_border_the_free_depth_is_the_depth():
+    factors = Sym3D(64, NARROW, border=0).eval().predict(torch.rand(1, 3, 64, 64) * 2 - 1)
+    assert (factors.depth == factors.free_depth).all()

@@ -8,8 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 import stages.core.objective
 from stages.core.model import Factors, Sym3D
-from stages.core.objective import objective
-from stages.core.perceptual import VGG16Features
+from stages.core.objective import objective, supervised_objective
 from stages.data.batches import batch_trials
 
 
@@ -17,11 +16,8 @@ from stages.data.batches import batch_trials
 def scene():
     """A model that has begun to learn, features, and images with something in them."""
     torch.manual_seed(0)
-    model = Sym3D(64, 0.25, convex_prior=1.0)
-    features = VGG16Features()
-    for layer in features.features:
-        if isinstance(layer, torch.nn.Conv2d):  # keeps the signal's size, as trained weights do
-            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    model = Sym3D(64, 0.125, convex_prior=1.0)
+    features = torch.nn.Conv2d(3, 32, 4, stride=4).requires_grad_(False)
     image = torch.nn.functional.interpolate(torch.rand(4, 3, 8, 8), (64, 64), mode="bicubic").clamp(0, 1) * 2 - 1
     optimizer = torch.optim.Adam(model.parameters(), 3e-4)
     for _ in range(5):
@@ -81,3 +77,18 @@ def test_geometry_and_losses_see_float32_only(trials, scene, monkeypatch):
     settings = {"features": features, "smooth": 0.1, "yaw_spread": 20.0, "trials": trials, "precision": torch.bfloat16}
     objective(model, image, **settings)
     assert set(seen) == {"photometric", "perceptual", "viewpoints", "smoothness", "render"}
+
+
+def test_supervised_is_the_mean_error_of_depth_over_the_mask():
+    torch.manual_seed(0)
+    model = Sym3D(64, 1 / 16, border=0, max_rotation_degrees=0.0, max_translation_xy=0.0)
+    image, mask = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 64, 64) < 0.3
+    found = model.predict(image).depth
+    truth = found.detach() + torch.where(mask, 0.02, torch.nan)  # background has no depth
+    parts = supervised_objective(model, image, truth, mask)
+    torch.testing.assert_close(parts["depth"], torch.tensor(0.02), rtol=1e-4, atol=0)
+    torch.testing.assert_close(parts["total"], parts["depth"] / 0.2)
+    parts["total"].backward()
+    assert all(p.grad.isfinite().all() for p in model.netD.parameters())
+    seen = model.render(model.predict(image)).depth
+    torch.testing.assert_close(seen, found, atol=1e-5, rtol=0)  # nothing turns it

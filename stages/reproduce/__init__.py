@@ -1,0 +1,148 @@
+"""The paper's tables, trained and evaluated row by row; whatever is complete already is not done again."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.artifact import open_artifact
+from stages.device import pick_device
+from stages.errors import InputError, UsageError
+from stages.evaluate import EvaluateRequest
+from stages.evaluate import run as evaluate
+from stages.loading import load_model
+from stages.progress import Report, Silent
+from stages.recipe import find_recipe, load_recipe
+from stages.reproduce.report import Line, Spread, write_table
+from stages.reproduce.runs import Job, train_all
+from stages.reproduce.tables import TABLES, Row, Scale, scale
+
+__all__ = ["TABLES", "ReproduceRequest", "ReproduceResult", "run"]
+
+BASELINES = ("null-depth", "average-depth")
+FACTORS = {"side": 100.0, "mad": 1.0, "relief": 1.0}
+
+
+@dataclass(frozen=True)
+class ReproduceRequest:
+    """table: one of TABLES. data: a sym3d.images file with true depth, whose train split is learned and whose test
+    split is judged. quick: small runs. seeds: how many, from 0; None is 1 for quick tables and 3 otherwise. steps: of
+    every training; None is the recipe's (3,000 for quick tables). The table goes to ``out``, the runs to runs/.
+    """
+
+    table: str
+    data: Path
+    quick: bool = False
+    seeds: int | None = None
+    steps: int | None = None
+    out: Path = Path("results")
+
+
+@dataclass(frozen=True)
+class ReproduceResult:
+    lines: tuple[Line, ...]
+    files: tuple[Path, ...]
+
+
+def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceResult:
+    """Train what is missing, evaluate, and write the table. The same request again goes on where it stopped.
+
+    Raises UsageError for an unknown table, InputError for data without truth or a training that failed; and what the
+    stages raise. A training that diverges is a result, and is counted in its row.
+    """
+    if request.table not in TABLES:
+        raise UsageError(request.table, "there is no such table", f"choose from {', '.join(TABLES)}")
+    with open_artifact(request.data, "sym3d.images") as data:
+        if "depth" not in data or "mask" not in data:
+            raise InputError(request.data, "has no true depth", "make some with sym3d synth")
+        digest, about = data.digest, f"{request.data.name}, {data.count:,} images"
+    size = scale(request.quick, request.steps)
+    seeds = range(request.seeds or size.seeds)
+    rows = [row for row in TABLES[request.table] if row.quick or not request.quick]
+    # The data's digest in the name: runs on other data are other runs.
+    names = {row.training: [f"{size.name}-{digest[:6]}-{row.training}-{seed}" for seed in seeds] for row in rows}
+    trained = {row.training: row for row in rows if row.training}
+    jobs = [_job(row, names[row.training][seed], seed, size, request) for row in trained.values() for seed in seeds]
+    diverged = train_all(jobs, request.out / "logs", report)
+    scores = {job.name: _scores(job.name, request, report) for job in jobs if job.name not in diverged}
+    if not scores:
+        raise InputError(request.table, "all of its trainings diverged", f"see {request.out / 'logs'}")
+    lines = tuple(_line(row, names[row.training], scores) for row in rows)
+    facts = _facts(request, size, len(seeds), about, jobs[0].name)
+    name = f"{request.table}-{size.name}"
+    files = write_table(request.out, name, f"{request.table.capitalize()} ({size.name})", lines, facts)
+    return ReproduceResult(lines, tuple(files))
+
+
+def _job(row: Row, name: str, seed: int, size: Scale, request: ReproduceRequest) -> Job:
+    settings = (*size.settings, *row.settings, f"run.seed={seed}")
+    load_recipe(size.recipe, settings)  # a fault in a row shows before hours of training
+    flags = [flag for setting in settings for flag in ("-s", setting)]
+    return Job(name, (size.recipe, "--data", str(request.data), *flags))
+
+
+def _scores(name: str, request: ReproduceRequest, report: Report) -> dict[str, np.ndarray]:
+    """Per image, the model's and the baselines', and the seconds of its training; evaluated once."""
+    folder = Path("runs") / name
+    with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
+        digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
+    out = folder / "scores.h5"
+    if not _made_from(out, digest):
+        evaluate(EvaluateRequest(folder, request.data, metrics=tuple(FACTORS), baselines=BASELINES), report=report)
+    with open_artifact(out, "sym3d.scores") as scores:
+        return {key: scores[key][:] for key in scores.names if key != "name"} | {"seconds": np.array(seconds)}
+
+
+def _made_from(scores: Path, digest: str) -> bool:
+    if not scores.exists():
+        return False
+    with open_artifact(scores, "sym3d.scores") as artifact:
+        wanted = {f"baseline/{baseline}/relief" for baseline in BASELINES}
+        return artifact.provenance["parents"][0].get("digest") == digest and wanted <= set(artifact.names)
+
+
+def _line(row: Row, names: Sequence[str], scores: dict[str, dict[str, np.ndarray]]) -> Line:
+    if row.training is None:  # the same for all runs: the data decide
+        found, prefix = [next(iter(scores.values()))], f"baseline/{row.label}/"
+    else:
+        found, prefix = [scores[name] for name in names if name in scores], ""
+    if not found:
+        return Line(row.label, row.paper, len(names), None, None, diverged=len(names))
+    side, mad = (_spread([run[prefix + key] * FACTORS[key] for run in found]) for key in ("side", "mad"))
+    if row.training is None:
+        return Line(row.label, row.paper, 0, side, mad)
+    return Line(
+        row.label,
+        row.paper,
+        len(names),
+        side,
+        mad,
+        hollow=sum(bool(np.nanmean(run["relief"]) < 0) for run in found),
+        diverged=len(names) - len(found),
+        seconds=float(sum(run["seconds"] for run in found)),
+    )
+
+
+def _spread(runs: Sequence[np.ndarray]) -> Spread:
+    means = [np.nanmean(values, dtype=np.float64) for values in runs]
+    over_images = np.mean([np.nanstd(values, dtype=np.float64) for values in runs])
+    return Spread(float(np.mean(means)), float(over_images), float(np.std(means)))
+
+
+def _facts(request: ReproduceRequest, size: Scale, seeds: int, about: str, run: str) -> dict[str, str]:
+    loaded = load_model(Path("runs") / run)
+    device = pick_device()
+    named = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {platform.machine()}"
+    quick = " --quick" if request.quick else ""
+    steps = f" --steps {request.steps}" if request.steps else ""
+    return {
+        "command": f"sym3d reproduce {request.table} {request.data.name}{quick} --seeds {seeds}{steps}",
+        "data": about,
+        "recipe": f"{find_recipe(size.recipe).stem}, {loaded.step:,} steps of {loaded.recipe.optim.batch}",
+        "device": named,
+        "versions": ", ".join(f"{name} {version}" for name, version in loaded.provenance["versions"].items()),
+        "commit": loaded.provenance["git"].get("revision", "of an installed copy"),
+    }

@@ -1,0 +1,104 @@
+"""A table as Markdown, as a picture and as JSON, each next to the paper's figures."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from stages.io.files import make_folder, write_file
+from stages.io.pictures import write_png
+from stages.reproduce.tables import Figures
+
+__all__ = ["Line", "Spread", "write_table"]
+
+HEAD = ("", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds")
+INK, FAINT, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
+LINE, MARGIN, FONT = 40, 24, 20
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of one metric: mean over images and seeds, deviation over the images of a seed, and of the seeds' means."""
+
+    mean: float
+    over_images: float
+    over_seeds: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with its figures; SIDE ×10⁻² and MAD in degrees. hollow, diverged: how many seeds are or did."""
+
+    label: str
+    paper: Figures
+    seeds: int
+    side: Spread | None  # None: no seed got to its end
+    mad: Spread | None
+    hollow: int = 0
+    diverged: int = 0
+    seconds: float = 0.0  # of training, all seeds
+
+    def cells(self) -> tuple[str, ...]:
+        side, side_std, mad, mad_std = self.paper
+        notes = [f"{self.hollow} hollow"] * bool(self.hollow) + [f"{self.diverged} diverged"] * bool(self.diverged)
+        return (
+            self.label,
+            _spread(self.side, 2),
+            _spread(self.mad, 1),
+            f"{side:.2f} ± {side_std:.2f}",
+            f"{mad:.1f} ± {mad_std:.1f}",
+            ", ".join([str(self.seeds) if self.seeds else "", *notes]),
+        )
+
+
+def write_table(folder: Path, name: str, title: str, lines: Sequence[Line], facts: dict[str, str]) -> list[Path]:
+    """NAME.md, NAME.png and NAME.json in ``folder``; ``facts`` say how the figures came about."""
+    make_folder(folder)
+    rows = [line.cells() for line in lines]
+    text = "\n".join(
+        [
+            f"# {title}",
+            "",
+            "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means.",
+            "",
+            f"| {' | '.join(HEAD)} |",
+            "|" + "---|" * len(HEAD),
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            *(f"- {key}: {value}" for key, value in facts.items()),
+            "",
+        ]
+    )
+    data = {"title": title, "rows": [asdict(line) for line in lines], **facts}
+    return [
+        write_file(folder / f"{name}.md", text.encode()),
+        write_png(folder / f"{name}.png", _picture(title, rows)),
+        write_file(folder / f"{name}.json", json.dumps(data, indent=2).encode()),
+    ]
+
+
+def _spread(spread: Spread | None, digits: int) -> str:
+    if spread is None:
+        return "none finished"
+    seeds = f" ({spread.over_seeds:.{digits}f})" if spread.over_seeds else ""
+    return f"{spread.mean:.{digits}f} ± {spread.over_images:.{digits}f}{seeds}"
+
+
+def _picture(title: str, rows: Sequence[Sequence[str]]) -> np.ndarray:
+    font = ImageFont.load_default(FONT)
+    cells = [HEAD, *rows]
+    widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(HEAD))]
+    picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, LINE * (len(cells) + 1) + 2 * MARGIN), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((MARGIN, MARGIN), title, INK, font)
+    for number, row in enumerate(cells, 1):
+        y = MARGIN + number * LINE
+        for column, cell in enumerate(row):
+            draw.text((MARGIN + sum(widths[:column]), y), cell, FAINT if number == 1 or column in (3, 4) else INK, font)
+        draw.line(
+            (MARGIN, y + LINE - 8, picture.width - MARGIN, y + LINE - 8), FAINT if number == 1 else (225, 225, 225)
+        )
+    return np.asarray(picture)

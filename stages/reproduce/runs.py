@@ -1,0 +1,88 @@
+"""Many trainings side by side, each a ``sym3d train`` of its own: one for every GPU, or for every core of a CPU."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from stages.errors import DivergedError, InputError
+from stages.io.files import make_folder
+from stages.progress import Report
+
+__all__ = ["Job", "train_all"]
+
+POLL = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: its name under runs/, and the rest of the command."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
+    """Run all jobs; those that are complete see it themselves. Returns the names of those that diverged.
+
+    Raises InputError with the last line of a job that failed otherwise; what runs beside it is stopped and resumes
+    later, as on Ctrl-C.
+    """
+    make_folder(logs)
+    waiting, diverged = list(jobs), set()
+    places = [str(gpu) for gpu in range(torch.cuda.device_count())] or [None] * len(os.sched_getaffinity(0))
+    running: dict[int, tuple[Job, subprocess.Popen]] = {}
+    with report.task("trainings", len(jobs)) as task:
+        try:
+            while waiting or running:
+                for place in range(len(places)):
+                    if waiting and place not in running:
+                        job = waiting.pop(0)
+                        running[place] = job, _start(job, places[place], logs)
+                time.sleep(POLL)
+                for place, (job, process) in list(running.items()):
+                    code = process.poll()
+                    if code is None:
+                        continue
+                    del running[place]
+                    if code == DivergedError.exit_code:
+                        diverged.add(job.name)
+                    elif code:
+                        log = _log(job, logs)
+                        raise InputError(job.name, f"its training failed ({_last_line(log)})", f"see {log}")
+                    task.advance()
+                task.advance(0, " | ".join(_last_line(_log(job, logs)) for job, _ in running.values()))
+        finally:
+            for _, process in running.values():
+                process.send_signal(signal.SIGINT)  # once: a second one would not let it save
+            for _, process in running.values():
+                process.wait()
+    return diverged
+
+
+def _start(job: Job, gpu: str | None, logs: Path) -> subprocess.Popen:
+    # Runs of narrow networks gain little from a second thread, and a second run gains all of it.
+    where = {"OMP_NUM_THREADS": "1"} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+    with open(_log(job, logs), "w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sym3d_cli", "train", *job.arguments, "--name", job.name],
+            stdout=log,
+            stderr=log,
+            env=os.environ | where,
+            start_new_session=True,  # a terminal's Ctrl-C is for us, who pass it on
+        )
+
+
+def _log(job: Job, logs: Path) -> Path:
+    return logs / f"{job.name}.log"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("sym3d: error: ") if lines else "starting"

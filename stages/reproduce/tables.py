@@ -1,0 +1,71 @@
+"""The paper's tables: their rows, what each trains, and the figures that the paper has for it."""
+
+from dataclasses import dataclass
+
+__all__ = ["TABLES", "Row", "Scale", "scale"]
+
+Figures = tuple[float, float, float, float]  # SIDE ×10⁻² and its deviation over images, MAD in degrees and its
+
+
+@dataclass(frozen=True)
+class Row:
+    """``training``: rows with the same name share their runs; None is a depth map that needs no training, by its
+    baseline's name in ``label``. ``settings`` are what differs from the full method, as ``train -s`` takes them.
+    """
+
+    label: str
+    paper: Figures
+    training: str | None
+    settings: tuple[str, ...] = ()
+    quick: bool = True  # its effect is strong enough for a table of small runs
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the runs are: the recipe they start from, what all of them change in it, and the default seeds."""
+
+    name: str
+    recipe: str
+    settings: tuple[str, ...]
+    seeds: int
+
+
+SUPERVISED = (
+    "loss.supervised=true",
+    *(f"model.{key}=0" for key in ("max_rotation_degrees", "max_translation_xy", "border", "convex_prior")),
+    *("model.confidence=false", "model.symmetric=false", "loss.features=none", "optim.search_steps=0"),
+)
+FULL = (0.793, 0.140, 16.51, 1.56)
+
+TABLES = {
+    "baselines": (
+        Row("supervised", (0.410, 0.103, 10.78, 1.01), "supervised", SUPERVISED),
+        Row("null-depth", (2.723, 0.371, 43.34, 2.25), None),
+        Row("average-depth", (1.990, 0.556, 23.26, 2.85), None),
+        Row("unsupervised", FULL, "full"),
+    ),
+    "ablations": (
+        Row("full", FULL, "full"),
+        Row("without albedo flip", (2.916, 0.300, 39.04, 1.80), "no-albedo-flip", ('model.mirrored=["depth"]',)),
+        Row("without depth flip", (1.139, 0.244, 27.06, 2.33), "no-depth-flip", ('model.mirrored=["albedo"]',)),
+        Row("without light", (2.406, 0.676, 41.64, 8.48), "no-light", ("model.light=false",)),
+        Row(
+            "without perceptual loss",
+            (0.931, 0.269, 17.90, 2.31),
+            "no-perceptual",
+            ("loss.features=none",),
+            quick=False,
+        ),
+        Row(
+            "without confidence", (0.829, 0.213, 16.39, 2.12), "no-confidence", ("model.confidence=false",), quick=False
+        ),
+    ),
+}
+
+
+def scale(quick: bool, steps: int | None) -> Scale:
+    """Small runs for two CPU cores, or the paper's recipe; ``steps`` replaces their length."""
+    if quick:
+        return Scale("quick", "small", (f"optim.steps={steps or 3000}",), 1)
+    length = () if steps is None else (f"optim.steps={steps}",)
+    return Scale("full", "synfaces", length, 3)

@@ -1,0 +1,37 @@
+"""sym3d reproduce: a table of the paper, from trainings to figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sym3d_cli.console import print_lines, print_table
+
+EXAMPLES = (
+    "sym3d reproduce baselines data/synfaces.h5",
+    "sym3d reproduce ablations data/synfaces.h5 --quick",
+    "sym3d reproduce baselines data/synfaces.h5 --quick --seeds 3 -o results/",
+)
+
+
+def main(
+    context: typer.Context,
+    table: Annotated[str, typer.Argument(help="baselines or ablations.")],
+    data: Annotated[Path, typer.Argument(help="A sym3d.images file with true depth.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Small runs, for two CPU cores.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, max=100, help="Trainings of each row; left out: 3, or 1 when quick.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of every training; left out: the recipe's.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table.")] = Path("results"),
+) -> None:
+    """Train and evaluate every row of a table of the paper, and write it next to the paper's figures."""
+    from stages.reproduce import ReproduceRequest, run
+
+    result = run(ReproduceRequest(table, data, quick, seeds, steps, out), report=context.obj)
+    print_table(
+        ["", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds"], [line.cells() for line in result.lines]
+    )
+    print_lines(result.files)
