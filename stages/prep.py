@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stages.artifact import RowWriter, make_provenance, open_artifact
+from stages.data.perturb import perturb
 from stages.errors import InputError, UsageError
 from stages.io.crops import Box, Crop, crop_box, cut, parse_crop, resize_squares
 from stages.io.images import UnusableError, decode
@@ -38,7 +39,7 @@ class PrepRequest:
 
     source: folder, zip, or text file with one path per line. out: the artifact. size: 64, 128 or 256 pixels.
     crop: center, face, cat, none, or the fraction of the shorter side to keep. workers: threads, default one per core.
-    overwrite: replace a result that was made from something else.
+    overwrite: replace a result that was made from something else. perturb: stick a rectangle on each picture.
     """
 
     source: Path
@@ -47,6 +48,7 @@ class PrepRequest:
     crop: str = "center"
     workers: int | None = None
     overwrite: bool = False
+    perturb: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,13 @@ def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
             count=len(source.items),
             dims={"H": request.size, "W": request.size},
             fields=("image", "split", "name", "sha256", "box"),
-            provenance=make_provenance(recipe=_recipe(request.size, crop), parents=[_parent(source, sums)]),
+            provenance=make_provenance(recipe=_recipe(request, crop), parents=[_parent(source, sums)]),
             overwrite=request.overwrite,
         ) as writer:
             already_complete = writer.complete
             if not already_complete:
-                _fill(writer, source, sums, problems, _Square(source, crop, request.size), threads, report)
+                square = _Square(source, crop, request.size, request.perturb)
+                _fill(writer, source, sums, problems, square, threads, report)
                 _publish(writer, source)
     return _summarise(out, request.size, already_complete, report)
 
@@ -123,9 +126,10 @@ def _check(request: PrepRequest) -> None:
         raise UsageError(where, "is the source itself", "name another file for the result")
 
 
-def _recipe(size: int, crop: Crop) -> str:
+def _recipe(request: PrepRequest, crop: Crop) -> str:
     """All that determines the result besides the files."""
-    return f'size = {size}\ncrop = "{crop.kind}"\nfraction = {crop.fraction}\n'
+    perturbed = "perturb = true\n" if request.perturb else ""
+    return f'size = {request.size}\ncrop = "{crop.kind}"\nfraction = {crop.fraction}\n{perturbed}'
 
 
 # -- first pass: what is there ----------------------------------------------------------------------------------------
@@ -185,6 +189,7 @@ class _Square:
     source: Source
     crop: Crop
     size: int
+    perturb: bool
 
     def __call__(self, item: Item, sha256: str) -> tuple[np.ndarray, Box]:
         content = self.source.read(item)
@@ -224,6 +229,8 @@ def _fill(
                 made["part"].append(part)
                 made["box"].append(box)
         made["image"] = resize_squares(made.pop("part"), square.size)
+        if square.perturb and made["row"]:
+            made["image"] = perturb(made["image"])
         return made, dropped
 
     pending = np.zeros(len(source.items), bool)

@@ -11,6 +11,7 @@ import torch
 from stages.artifact import RowWriter, make_provenance
 from stages.data.draws import Draws
 from stages.data.faces import GENERATOR, batch_size, render_batch
+from stages.data.perturb import perturb
 from stages.errors import UsageError
 from stages.io.threads import chunks, worker_threads
 from stages.progress import Report, Silent
@@ -26,7 +27,8 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 @dataclass(frozen=True)
 class SynthRequest:
     """out: the artifact to write; count: images; seed: with an image's index it determines the image entirely;
-    size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds."""
+    size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds;
+    perturb: stick a rectangle on each image."""
 
     out: Path
     count: int
@@ -34,6 +36,7 @@ class SynthRequest:
     size: int = 64
     overwrite: bool = False
     device: str = "cpu"
+    perturb: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
     holds something else, OutputError when it cannot be written.
     """
     _check(request)
-    recipe = f"faces, generator {GENERATOR}, {request.size} pixels"
+    recipe = f"faces, generator {GENERATOR}, {request.size} pixels" + (", perturbed" if request.perturb else "")
     out, size = Path(request.out), request.size
     dims = {"H": size, "W": size}
     provenance = make_provenance(recipe=recipe, seed=request.seed)
@@ -75,6 +78,8 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
         pending = writer.pending()
         with report.task("drawing faces", total=request.count, done=request.count - len(pending)) as task:
             for rows, arrays in draw(request, pending):
+                if request.perturb:
+                    arrays["image"] = perturb(arrays["image"])
                 writer.write(rows, arrays | _labels(request, rows, arrays["image"]))
                 task.advance(len(rows))
         writer.finish()

@@ -14,6 +14,7 @@ __all__ = [
     "Ema",
     "Meshes",
     "Overwrite",
+    "Perturb",
     "Pose",
     "Settings",
     "Size",
@@ -58,6 +59,9 @@ Meshes = Annotated[
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
+]
+Perturb = Annotated[
+    bool, typer.Option("--perturb", help="Stick a random rectangle on each image, as the paper's robustness test does.")
 ]
 Pose = Annotated[_Pose, typer.Option(help="Viewpoint of the meshes: facing you, or as in the input.")]
 Settings = Annotated[

@@ -29,12 +29,14 @@ FACTORS = {"side": 100.0, "mad": 1.0, "relief": 1.0}
 @dataclass(frozen=True)
 class ReproduceRequest:
     """table: one of TABLES. data: a sym3d.images file with true depth, whose train split is learned and whose test
-    split is judged. quick: small runs. seeds: how many, from 0; None is 1 for quick tables and 3 otherwise. steps: of
-    every training; None is the recipe's (3,000 for quick tables). The table goes to ``out``, the runs to runs/.
+    split is judged. perturbed: the same with perturbed images, for the table that compares them. quick: small runs.
+    seeds: how many, from 0; None is 1 for quick tables and 3 otherwise. steps: of every training; None is the recipe's
+    (3,000 for quick tables). The table goes to ``out``, the runs to runs/.
     """
 
     table: str
     data: Path
+    perturbed: Path | None = None
     quick: bool = False
     seeds: int | None = None
     steps: int | None = None
@@ -55,43 +57,56 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
     """
     if request.table not in TABLES:
         raise UsageError(request.table, "there is no such table", f"choose from {', '.join(TABLES)}")
-    with open_artifact(request.data, "sym3d.images") as data:
-        if "depth" not in data or "mask" not in data:
-            raise InputError(request.data, "has no true depth", "make some with sym3d synth")
-        digest, about = data.digest, f"{request.data.name}, {data.count:,} images"
     size = scale(request.quick, request.steps)
-    seeds = range(request.seeds or size.seeds)
     rows = [row for row in TABLES[request.table] if row.quick or not request.quick]
-    # The data's digest in the name: runs on other data are other runs.
-    names = {row.training: [f"{size.name}-{digest[:6]}-{row.training}-{seed}" for seed in seeds] for row in rows}
-    trained = {row.training: row for row in rows if row.training}
-    jobs = [_job(row, names[row.training][seed], seed, size, request) for row in trained.values() for seed in seeds]
-    diverged = train_all(jobs, request.out / "logs", report)
-    scores = {job.name: _scores(job.name, request, report) for job in jobs if job.name not in diverged}
+    if not rows:
+        raise UsageError(f"{request.table} --quick", "its effects do not show in small runs", "leave --quick out")
+    data = {False: request.data, True: request.perturbed}
+    digests = {row.perturbed: _digest(data[row.perturbed]) for row in rows}
+    seeds = range(request.seeds or size.seeds)
+
+    def names(row: Row) -> list[str]:
+        """Of its runs; runs on other data are other runs."""
+        return [f"{size.name}-{digests[row.perturbed][:6]}-{row.training}-{seed}" for seed in seeds]
+
+    jobs: dict[str, Job] = {}  # rows may share them
+    for row in rows:
+        if row.training:
+            jobs |= {name: _job(row, name, seed, size, data[row.perturbed]) for seed, name in enumerate(names(row))}
+    diverged = train_all(list(jobs.values()), request.out / "logs", report)
+    scores = {name: _scores(name, job.data, report) for name, job in jobs.items() if name not in diverged}
     if not scores:
         raise InputError(request.table, "all of its trainings diverged", f"see {request.out / 'logs'}")
-    lines = tuple(_line(row, names[row.training], scores) for row in rows)
-    facts = _facts(request, size, len(seeds), about, jobs[0].name)
+    lines = tuple(_line(row, names(row), scores) for row in rows)
+    facts = _facts(request, size, len(seeds), next(iter(scores)))
     name = f"{request.table}-{size.name}"
     files = write_table(request.out, name, f"{request.table.capitalize()} ({size.name})", lines, facts)
     return ReproduceResult(lines, tuple(files))
 
 
-def _job(row: Row, name: str, seed: int, size: Scale, request: ReproduceRequest) -> Job:
+def _digest(path: Path | None) -> str:
+    if path is None:
+        raise UsageError("--perturbed", "this table needs perturbed images as well", "make them with --perturb")
+    with open_artifact(path, "sym3d.images") as data:
+        if "depth" not in data or "mask" not in data:
+            raise InputError(path, "has no true depth", "make some with sym3d synth")
+        return data.digest
+
+
+def _job(row: Row, name: str, seed: int, size: Scale, data: Path) -> Job:
     settings = (*size.settings, *row.settings, f"run.seed={seed}")
     load_recipe(size.recipe, settings)  # a fault in a row shows before hours of training
-    flags = [flag for setting in settings for flag in ("-s", setting)]
-    return Job(name, (size.recipe, "--data", str(request.data), *flags))
+    return Job(name, size.recipe, data, settings)
 
 
-def _scores(name: str, request: ReproduceRequest, report: Report) -> dict[str, np.ndarray]:
+def _scores(name: str, data: Path, report: Report) -> dict[str, np.ndarray]:
     """Per image, the model's and the baselines', and the seconds of its training; evaluated once."""
     folder = Path("runs") / name
     with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
         digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
     out = folder / "scores.h5"
     if not _made_from(out, digest):
-        evaluate(EvaluateRequest(folder, request.data, metrics=tuple(FACTORS), baselines=BASELINES), report=report)
+        evaluate(EvaluateRequest(folder, data, metrics=tuple(FACTORS), baselines=BASELINES), report=report)
     with open_artifact(out, "sym3d.scores") as scores:
         return {key: scores[key][:] for key in scores.names if key != "name"} | {"seconds": np.array(seconds)}
 
@@ -132,14 +147,17 @@ def _spread(runs: Sequence[np.ndarray]) -> Spread:
     return Spread(float(np.mean(means)), float(over_images), float(np.std(means)))
 
 
-def _facts(request: ReproduceRequest, size: Scale, seeds: int, about: str, run: str) -> dict[str, str]:
+def _facts(request: ReproduceRequest, size: Scale, seeds: int, run: str) -> dict[str, str]:
     loaded = load_model(Path("runs") / run)
     device = pick_device()
     named = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {platform.machine()}"
-    quick = " --quick" if request.quick else ""
-    steps = f" --steps {request.steps}" if request.steps else ""
+    options = f" --perturbed {request.perturbed.name}" if request.perturbed else ""
+    options += " --quick" if request.quick else ""
+    options += f" --steps {request.steps}" if request.steps else ""
+    with open_artifact(request.data) as data:
+        about = f"{request.data.name}, {data.count:,} images, {data.provenance.get('recipe')}"
     return {
-        "command": f"sym3d reproduce {request.table} {request.data.name}{quick} --seeds {seeds}{steps}",
+        "command": f"sym3d reproduce {request.table} {request.data.name}{options} --seeds {seeds}",
         "data": about,
         "recipe": f"{find_recipe(size.recipe).stem}, {loaded.step:,} steps of {loaded.recipe.optim.batch}",
         "device": named,

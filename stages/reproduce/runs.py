@@ -22,10 +22,12 @@ POLL = 0.5  # seconds
 
 @dataclass(frozen=True)
 class Job:
-    """One run: its name under runs/, and the rest of the command."""
+    """One run: its name under runs/, its recipe and data, and what differs from the recipe."""
 
     name: str
-    arguments: tuple[str, ...]
+    recipe: str
+    data: Path
+    settings: tuple[str, ...]
 
 
 def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
@@ -69,9 +71,11 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
 def _start(job: Job, gpu: str | None, logs: Path) -> subprocess.Popen:
     # Runs of narrow networks gain little from a second thread, and a second run gains all of it.
     where = {"OMP_NUM_THREADS": "1"} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+    settings = [flag for setting in job.settings for flag in ("-s", setting)]
+    train = [sys.executable, "-m", "sym3d_cli", "train", job.recipe]
     with open(_log(job, logs), "w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "sym3d_cli", "train", *job.arguments, "--name", job.name],
+            [*train, "--data", str(job.data), "--name", job.name, *settings],
             stdout=log,
             stderr=log,
             env=os.environ | where,

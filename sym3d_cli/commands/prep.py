@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_table
-from sym3d_cli.options import Crop, Overwrite, Size
+from sym3d_cli.options import Crop, Overwrite, Perturb, Size
 
 EXAMPLES = ("sym3d prep cats/ data/cats.h5 --crop cat", "sym3d prep photos.zip faces.h5 --size 128 --crop face")
 
@@ -18,12 +18,13 @@ def main(
     size: Size = 64,
     crop: Crop = "center",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads; left out: one per core.")] = None,
+    perturb: Perturb = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Crop, resize and split photographs into a sym3d.images file; the same command again resumes."""
     from stages.prep import PrepRequest, run
 
-    request = PrepRequest(source, out, size=size, crop=crop, workers=workers, overwrite=overwrite)
+    request = PrepRequest(source, out, size=size, crop=crop, workers=workers, overwrite=overwrite, perturb=perturb)
     result = run(request, report=context.obj)
     if result.already_complete:
         context.obj.note(f"{result.path} was already complete")

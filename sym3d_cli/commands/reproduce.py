@@ -10,14 +10,17 @@ from sym3d_cli.console import print_lines, print_table
 EXAMPLES = (
     "sym3d reproduce baselines data/synfaces.h5",
     "sym3d reproduce ablations data/synfaces.h5 --quick",
-    "sym3d reproduce baselines data/synfaces.h5 --quick --seeds 3 -o results/",
+    "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5",
 )
 
 
 def main(
     context: typer.Context,
-    table: Annotated[str, typer.Argument(help="baselines or ablations.")],
+    table: Annotated[str, typer.Argument(help="baselines, ablations or perturb.")],
     data: Annotated[Path, typer.Argument(help="A sym3d.images file with true depth.")],
+    perturbed: Annotated[
+        Path | None, typer.Option("--perturbed", help="The same with perturbed images, for the table perturb.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small runs, for two CPU cores.")] = False,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, max=100, help="Trainings of each row; left out: 3, or 1 when quick.")
@@ -30,7 +33,7 @@ def main(
     """Train and evaluate every row of a table of the paper, and write it next to the paper's figures."""
     from stages.reproduce import ReproduceRequest, run
 
-    result = run(ReproduceRequest(table, data, quick, seeds, steps, out), report=context.obj)
+    result = run(ReproduceRequest(table, data, perturbed, quick, seeds, steps, out), report=context.obj)
     print_table(
         ["", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds"], [line.cells() for line in result.lines]
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Overwrite, Size
+from sym3d_cli.options import Overwrite, Perturb, Size
 
 EXAMPLES = ("sym3d synth data/synfaces.h5 -n 20000 --seed 0", "sym3d synth faces128.h5 -n 500 --size 128 --device cuda")
 
@@ -18,11 +18,12 @@ def main(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same faces.")] = 0,
     size: Size = 64,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    perturb: Perturb = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Make synthetic faces with true depth, viewpoint, light and key points; the same command again resumes."""
     from stages.synth import SynthRequest, run
 
-    request = SynthRequest(out, count=count, seed=seed, size=size, device=device, overwrite=overwrite)
+    request = SynthRequest(out, count=count, seed=seed, size=size, device=device, overwrite=overwrite, perturb=perturb)
     result = run(request, report=context.obj)
     print_lines([result.out])

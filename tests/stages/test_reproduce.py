@@ -91,9 +91,13 @@ def test_a_training_that_fails_is_named_with_its_reason(here, monkeypatch):
 
 
 def test_what_makes_no_sense_is_refused(here):
-    with pytest.raises(UsageError, match="nothing: there is no such table; choose from baselines, ablations"):
+    with pytest.raises(UsageError, match="nothing: there is no such table; choose from baselines, ablations, perturb"):
         run(ReproduceRequest("nothing", Path("faces.h5")))
     write_images(here / "photos.h5", truth=False)
+    with pytest.raises(UsageError, match="--perturbed: this table needs perturbed images as well"):
+        run(ReproduceRequest("perturb", Path("faces.h5")))
+    with pytest.raises(UsageError, match="perturb --quick: its effects do not show"):
+        run(ReproduceRequest("perturb", Path("faces.h5"), Path("faces.h5"), quick=True))
     with pytest.raises(InputError, match="has no true depth"):
         run(ReproduceRequest("baselines", Path("photos.h5")))
 
