@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from stages.errors import Sym3dError
-from sym3d_cli.commands import bench, doctor, evaluate, export, import_, infer, info, prep, recipes, synth, train
+from sym3d_cli.commands import bench, doctor, evaluate, export, features, import_, infer, info, prep, recipes, synth, train
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
 
@@ -30,7 +30,7 @@ EXIT_CODES = {
     130: "interrupted with Ctrl-C; the same command resumes",
     141: "whoever read the output went away",
 }
-RESUMABLE = ("prep", "synth", "train", "infer")
+RESUMABLE = ("prep", "synth", "features", "train", "infer")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -110,6 +110,7 @@ app = typer.Typer(
 for name, module in {
     "prep": prep,
     "synth": synth,
+    "features": features,
     "train": train,
     "infer": infer,
     "eval": evaluate,
