@@ -1,11 +1,10 @@
-"""Stage: learn perceptual features from the images themselves, by telling which way up a crop of one is (RotNet's task).
+"""Stage: learn perceptual features from the images themselves, by telling how crops of them are turned, as RotNet.
 
-The encoder has VGG16's shape, so the perceptual loss can compare its relu3_3 in place of VGG16's. As in training, a step
-follows from (seed, step) alone, so that a resumed run on a CPU ends with the same bits.
+The encoder has VGG16's shape, so that the perceptual loss can compare its relu3_3 in place of VGG16's. As in training,
+a step follows from (seed, step) alone, so that a resumed run on a CPU ends with the same bits.
 """
 
 import math
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ __all__ = ["FeaturesRequest", "FeaturesResult", "run"]
 
 TRAIN, VALIDATION = 0, 1
 CROPS, HELD_OUT = 4, 5  # what random numbers are for, after those of stages.data.batches
-RATE, WARM_UP, CLIP = 1e-3, 100, 1.0  # Adam's rate at its highest, the steps until then; the gradient's largest norm
+RATE, WARM_UP, CLIP = 1e-3, 0.1, 1.0  # Adam's highest rate, the share of steps until then; largest gradient norm
 SAVE_EVERY = 200  # steps
 SAMPLE = 1000  # images that means, and the accuracy, are taken over
 
@@ -77,12 +76,14 @@ class _Turns(nn.Module):
 def run(request: FeaturesRequest, *, report: Report | None = None) -> FeaturesResult:
     """Train an encoder and write it; an interrupted run goes on from ``<out>.training``, which goes away at the end.
 
-    Raises UsageError for a width that means nothing, InputError when the images do not suffice, StaleError when ``out``
-    was made from something else, DivergedError when weights are not finite, and KeyboardInterrupt after Ctrl-C or
-    SIGTERM (the step is finished and saved first).
+    Raises UsageError for a request that means nothing, InputError when the images do not suffice, StaleError when
+    ``out`` was made from something else, DivergedError when weights are not finite, and KeyboardInterrupt after Ctrl-C
+    or SIGTERM (the step is finished and saved first).
     """
     if not 0 < request.width <= 4:
         raise UsageError("--width", f"{request.width} is out of range", "use a number above 0, at most 4")
+    if request.out.exists() and request.images.exists() and request.out.samefile(request.images):
+        raise UsageError(str(request.out), "is the file to learn from", "name another output")
     with flushing_denormals(), open_artifact(request.images, "sym3d.images") as images:
         recipe = f"quarter turns, width {request.width:g}, {request.steps} steps of {request.batch}"
         provenance = make_provenance(recipe=recipe, seed=request.seed, parents=[images])
@@ -133,7 +134,7 @@ def _unfinished(out: Path) -> Path:
 
 
 def _find_before(out: Path, provenance: dict) -> Path | None:
-    """What an earlier run of the same request left: its output, or what there is of it. Raises StaleError if another's."""
+    """What an earlier run of the same request left: its output or, first, a part of it. StaleError if another's."""
     unfinished = _unfinished(out)
     there = [(unfinished, "sym3d.checkpoint"), (out, "sym3d.features")]
     there = [(path, schema) for path, schema in there if path.exists()]
@@ -185,7 +186,7 @@ def _step(state: TrainingState, images: Tensor, request: FeaturesRequest) -> Ten
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     falling = 0.5 + 0.5 * math.cos(math.pi * step / request.steps)
-    state.optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / WARM_UP) * falling
+    state.optimizer.param_groups[0]["lr"] = RATE * min(1, (step + 1) / (WARM_UP * request.steps)) * falling
     state.optimizer.step()
     state.step += 1
     return loss.detach()

@@ -70,17 +70,17 @@ def build_features(recipe: Recipe) -> tuple[nn.Module | None, list[dict]]:
     if loss.features == "vgg16":
         return load_vgg16(loss.features_path), []
     path = Path(loss.features_path).expanduser()
-    make = f"make it: sym3d features {recipe.data.images} {path}"
+    make = f"sym3d features {recipe.data.images}"
     if not path.exists():
-        raise MissingPartError(path, "the features of loss.features_path are not there", make)
+        raise MissingPartError(path, "the features of loss.features_path are not there", f"make them: {make} {path}")
     try:
         artifact = open_artifact(path, "sym3d.features")
     except InputError as error:
-        raise InputError(error.where, error.what, make) from error
+        raise InputError(error.where, error.what, f"make others: {make} OUT.h5") from error
     with artifact:
         if artifact.attrs.get("size") != recipe.model.size:
             what = f"was learned from images of {artifact.attrs.get('size')} pixels, not {recipe.model.size}"
-            raise InputError(path, what, make)
+            raise InputError(path, what, f"make others: {make} OUT.h5")
         return _encoder(artifact), make_provenance(parents=[artifact])["parents"]
 
 

@@ -222,7 +222,7 @@ def _check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> No
     if changed:
         differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
         raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
-    digests = {parent["digest"] for parent in loaded.provenance["parents"]}
+    digests = {parent.get("digest") for parent in loaded.provenance["parents"]}
     for parent, what in zip(parents, ("on other data", "with other features"), strict=False):
         if parent["digest"] not in digests:
             raise StaleError(checkpoint, f"was trained {what} than {parent['name']}", fix)

@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 from stages.errors import Sym3dError
-from sym3d_cli.commands import bench, doctor, evaluate, export, features, import_, infer, info, prep, recipes, synth, train
+from sym3d_cli.commands import (
+    bench,
+    doctor,
+    evaluate,
+    export,
+    features,
+    import_,
+    infer,
+    info,
+    prep,
+    recipes,
+    synth,
+    train,
+)
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
 

@@ -14,8 +14,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class VGG16Features(nn.Module):
     """relu3_3 for images in [-1, 1], frozen. Keys are torchvision's: ``features.<i>.weight|bias``.
 
-    ``width`` multiplies the channels; VGG16 itself has 1. ``mean`` and ``std`` of red, green and blue in [0, 1] are those
-    that the network's own training normalised its images by.
+    ``width`` multiplies the channels; VGG16 itself has 1. ``mean`` and ``std``, of red, green and blue in [0, 1], are
+    what the network's own training normalised its images by.
     """
 
     def __init__(

@@ -21,11 +21,11 @@ def main(
     width: Annotated[float, typer.Option("--width", help="Multiplies the channels; 1 is as wide as VGG16.")] = 0.25,
     steps: Annotated[int, typer.Option("--steps", min=1, help="How long to train.")] = 2000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step.")] = 64,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same features (on a CPU).")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Same seed, same features (on a CPU).")] = 0,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Learn features for the perceptual loss from unlabelled images, instead of VGG16's; the same command again resumes."""
+    """Learn features for the perceptual loss from unlabelled images; the same command again resumes."""
     from stages.features import FeaturesRequest, run
 
     request = FeaturesRequest(

@@ -129,6 +129,21 @@ def test_prep(sym3d, tmp_path):
     assert "already complete" in again.stderr
 
 
+def test_features(here, place, refused):
+    few = ["--steps", 1, "--batch", 4, "--width", 0.0625]
+    made = here("features", "faces.h5", "features.h5", *few)
+    assert lines(made) == ["features.h5"]
+    assert "of held-out crops' turns" in made.stderr
+    assert "already complete" in here("features", "faces.h5", "features.h5", *few).stderr
+    assert "--overwrite" in refused(4, "features", "faces.h5", "features.h5", *few, "--seed", 1)
+    using = ["-s", "loss.features=self", "--name", "self", "-s"]
+    assert "sym3d features faces.h5 no.h5" in refused(
+        5, "train", "tiny", "--data", "faces.h5", *SHORT, *using, "loss.features_path=no.h5"
+    )
+    assert lines(here("train", "tiny", "--data", "faces.h5", *SHORT, *using, "loss.features_path=features.h5"))
+    assert "features.h5" in here("info", "runs/self/checkpoint.h5").stdout
+
+
 def test_train_remembers_its_data_and_is_not_done_twice(here, place):
     shown = json.loads(here("info", "runs/tiny", "--json").stdout)
     assert parse_recipe(shown["provenance"]["recipe"]).data.images == "faces.h5"

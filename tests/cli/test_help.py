@@ -12,7 +12,20 @@ import typer
 from sym3d_cli.app import EXIT_CODES, app
 
 ROOT = typer.main.get_command(app)
-COMMANDS = ["prep", "synth", "train", "infer", "eval", "export", "import", "info", "recipes", "bench", "doctor"]
+COMMANDS = [
+    "prep",
+    "synth",
+    "features",
+    "train",
+    "infer",
+    "eval",
+    "export",
+    "import",
+    "info",
+    "recipes",
+    "bench",
+    "doctor",
+]
 HERE = Path(__file__).parents[2]
 
 
