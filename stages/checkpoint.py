@@ -1,13 +1,13 @@
-"""A training run's state as a ``sym3d.checkpoint`` and back, bit by bit."""
+"""The state of a training as a ``sym3d.checkpoint`` and back, bit by bit."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from stages.artifact import Artifact, open_artifact, write_artifact
-from stages.core.model import Sym3D
 from stages.errors import InputError
 from stages.loading import load_weights
 
@@ -16,17 +16,20 @@ __all__ = ["TrainingState", "restore", "save"]
 
 @dataclass
 class TrainingState:
-    """All that changes while training. ``average`` is the moving average of the weights, if there is one."""
+    """All that changes while training: mostly of a Sym3D, but any module with a ``size`` (px) will do.
 
-    model: Sym3D
-    average: Sym3D | None
+    ``average`` is the moving average of the weights, if there is one.
+    """
+
+    model: nn.Module
+    average: nn.Module | None
     optimizer: torch.optim.Adam
     step: int = 0
     seconds: float = 0.0
     log: list[dict[str, float]] = field(default_factory=list)
 
     @property
-    def best(self) -> Sym3D:
+    def best(self) -> nn.Module:
         """The weights to validate and to use."""
         return self.average or self.model
 
@@ -66,7 +69,7 @@ def restore(path: Path, state: TrainingState) -> None:
     state.log = [{k: float(v) for k, v in zip(columns, row, strict=True) if not np.isnan(v)} for row in rows]
 
 
-def _restore_moments(artifact: Artifact, name: str, parameter: torch.nn.Parameter, optimizer: torch.optim.Adam) -> None:
+def _restore_moments(artifact: Artifact, name: str, parameter: nn.Parameter, optimizer: torch.optim.Adam) -> None:
     names = {key: f"optim/{name}.{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
     missing = [place for place in names.values() if place not in artifact]
     if missing:

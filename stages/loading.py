@@ -1,4 +1,4 @@
-"""From a checkpoint on disk to a model in memory, every parameter checked on the way."""
+"""From files to networks in memory, every parameter checked on the way."""
 
 import difflib
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.artifact import Artifact, open_artifact
+from stages.artifact import Artifact, make_provenance, open_artifact
 from stages.core.model import Sym3D
-from stages.errors import InputError, UsageError
+from stages.core.perceptual import VGG16Features
+from stages.errors import InputError, MissingPartError, UsageError
 from stages.io.sources import printable
 from stages.io.weights import load_vgg16
-from stages.recipe import LossSection, ModelSection, Recipe, parse_recipe
+from stages.recipe import ModelSection, Recipe, parse_recipe
 
 __all__ = [
     "Loaded",
@@ -57,13 +58,41 @@ def build_model(section: ModelSection) -> Sym3D:
     return Sym3D(**section.model_dump())
 
 
-def build_features(section: LossSection) -> nn.Module | None:
-    """The frozen feature extractor of the perceptual loss; None when the recipe does without.
+def build_features(recipe: Recipe) -> tuple[nn.Module | None, list[dict]]:
+    """The frozen feature extractor of the perceptual loss, and the artifacts it comes from, for the provenance.
 
-    Raises MissingPartError when its weights are not on this machine.
+    None when the recipe does without. Raises MissingPartError when its weights are not on this machine, InputError when
+    they are no such weights or, for features of our own, were learned from images of another size.
     """
-    wanted = section.features == "vgg16" and section.perceptual > 0
-    return load_vgg16(section.features_path) if wanted else None
+    loss = recipe.loss
+    if loss.features == "none" or not loss.perceptual:
+        return None, []
+    if loss.features == "vgg16":
+        return load_vgg16(loss.features_path), []
+    path = Path(loss.features_path).expanduser()
+    make = f"sym3d features {recipe.data.images}"
+    if not path.exists():
+        raise MissingPartError(path, "the features of loss.features_path are not there", f"make them: {make} {path}")
+    try:
+        artifact = open_artifact(path, "sym3d.features")
+    except InputError as error:
+        raise InputError(error.where, error.what, f"make others: {make} OUT.h5") from error
+    with artifact:
+        if artifact.attrs.get("size") != recipe.model.size:
+            what = f"was learned from images of {artifact.attrs.get('size')} pixels, not {recipe.model.size}"
+            raise InputError(path, what, f"make others: {make} OUT.h5")
+        return _encoder(artifact), make_provenance(parents=[artifact])["parents"]
+
+
+def _encoder(artifact: Artifact) -> VGG16Features:
+    """The network of a ``sym3d.features`` file. Raises InputError when its numbers make none."""
+    width = artifact.attrs.get("width")
+    mean, std = (tuple(artifact[name][:].tolist()) for name in ("mean", "std"))
+    if not (isinstance(width, float | int) and 0 < width <= 4 and np.isfinite(mean).all() and min(std) > 0):
+        raise InputError(artifact.path, "its width or normalisation makes no sense", "make it again")
+    network = VGG16Features(width, mean, std)
+    network.load_state_dict(load_weights(artifact, network, "encoder"))
+    return network.eval()
 
 
 def shipped_models() -> dict[str, Path]:

@@ -75,13 +75,14 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
 def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
     state = _fresh_state(recipe)
-    if checkpoint.exists() and not request.overwrite:
-        _check_same_run(checkpoint, recipe, data.parent)
-        restore(checkpoint, state)
-    features = build_features(recipe.loss)
+    features, origin = build_features(recipe)
     if features is not None:
         features.to(pick_device(), memory_format=torch.channels_last)
-    provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[data.parent])
+    parents = [data.parent, *origin]
+    if checkpoint.exists() and not request.overwrite:
+        _check_same_run(checkpoint, recipe, parents)
+        restore(checkpoint, state)
+    provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=parents)
     total = recipe.optim.steps or recipe.optim.epochs * (len(data.train.image) // recipe.optim.batch)
     if state.step:
         doing = "resuming" if state.step < total else "nothing to do"
@@ -219,18 +220,19 @@ def _fresh_state(recipe: Recipe) -> TrainingState:
     return TrainingState(model, average, optimizer)
 
 
-def _check_same_run(checkpoint: Path, recipe: Recipe, data: dict) -> None:
-    """A run may go on for longer, and be logged otherwise, but not with other data or another method."""
+def _check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> None:
+    """A run may go on for longer, and be logged otherwise, but not with other data, features or another method."""
     fix = "restore it, start another run with --name, or begin again with --overwrite"
     loaded = load_model(checkpoint)
-    parents = [parent["digest"] for parent in loaded.parent["provenance"]["parents"]]
-    if parents != [data["digest"]]:
-        raise StaleError(checkpoint, f"was trained on other data than {data['name']}", fix)
     was, now = (_method(r) for r in (loaded.recipe, recipe))
     changed = sorted(key for key in was | now if was.get(key) != now.get(key))
     if changed:
         differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
         raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
+    digests = {parent.get("digest") for parent in loaded.provenance["parents"]}
+    for parent, what in zip(parents, ("on other data", "with other features"), strict=False):
+        if parent["digest"] not in digests:
+            raise StaleError(checkpoint, f"was trained {what} than {parent['name']}", fix)
 
 
 def _method(recipe: Recipe) -> dict[str, object]:

@@ -15,6 +15,7 @@ from sym3d_cli.commands import (
     doctor,
     evaluate,
     export,
+    features,
     import_,
     infer,
     info,
@@ -43,7 +44,7 @@ EXIT_CODES = {
     130: "interrupted with Ctrl-C; the same command resumes",
     141: "whoever read the output went away",
 }
-RESUMABLE = ("prep", "synth", "train", "infer", "reproduce")
+RESUMABLE = ("prep", "synth", "features", "train", "infer", "reproduce")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -123,6 +124,7 @@ app = typer.Typer(
 for name, module in {
     "prep": prep,
     "synth": synth,
+    "features": features,
     "train": train,
     "infer": infer,
     "eval": evaluate,

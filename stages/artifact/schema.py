@@ -150,4 +150,17 @@ SCORES = Schema(
     },
 )
 
-SCHEMAS = {schema.name: schema for schema in (IMAGES, PREDICTION, CHECKPOINT, SCORES)}
+FEATURES = Schema(
+    "sym3d.features",
+    1,
+    "an encoder for the perceptual loss. Attributes: width, size (px), accuracy of its pretext task on held-out images",
+    {
+        "encoder/*": Field(
+            "f4", None, "weights of VGG16's shape, features.<torchvision's index>.<part>", required=True
+        ),
+        "mean": Field("f4", (3,), "red, green and blue that count as 0", "", "0 to 1", required=True),
+        "std": Field("f4", (3,), "how far from these counts as 1", "", "> 0", required=True),
+    },
+)
+
+SCHEMAS = {schema.name: schema for schema in (IMAGES, PREDICTION, CHECKPOINT, SCORES, FEATURES)}

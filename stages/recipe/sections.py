@@ -114,16 +114,22 @@ class LossSection(_Section):
     """How many epochs flip_start holds."""
     perceptual: Weight = 1.0
     """Weight λ_p of the perceptual loss; has no effect with features = "none"."""
-    features: Literal["vgg16", "none"] = "vgg16"
-    """The network whose features the perceptual loss compares."""
+    features: Literal["vgg16", "self", "none"] = "vgg16"
+    """The network whose features the perceptual loss compares; self: one that `sym3d features` made."""
     features_path: Line | None = None
-    """Weights file of that network; left out: $SYM3D_VGG16, then the user cache."""
+    """Weights file of that network; left out, for vgg16: $SYM3D_VGG16, then the user cache."""
     smoothness: Weight = 0.0
     """Weight λ_sm of the mean absolute slope of the depth (less the prior's); 0.1 removes noise from the normals."""
     yaw_spread: float | None = Field(None, gt=0, le=90)
     """Standard deviation of the yaws, in degrees, in upright and centred pictures; left out: no assumption."""
     yaw_spread_steps: int = Field(0, ge=0, le=10**9)
     """Over how many steps the weight of yaw_spread falls to nothing; 0: it stays."""
+
+    @model_validator(mode="after")
+    def _self_is_named(self):
+        if self.features == "self" and self.features_path is None:
+            raise ValueError('features = "self" needs features_path, a file that `sym3d features DATA OUT` makes')
+        return self
 
     @model_validator(mode="after")
     def _start_is_whole(self):

@@ -19,7 +19,7 @@ def test_programs_run(program, monkeypatch):
     exec(compile(program, "artifact-format.md", "exec"), {})
 
 
-@pytest.mark.parametrize("file", ["images.h5", "checkpoint.h5", "prediction.h5", "scores.h5"])
+@pytest.mark.parametrize("file", ["images.h5", "checkpoint.h5", "prediction.h5", "scores.h5", "features.h5"])
 def test_the_digest_is_what_the_document_says(file, monkeypatch):
     monkeypatch.chdir(ROOT / "tests" / "golden" / "v1")
     program = next(program for program in PROGRAMS if "hashlib" in program)

@@ -15,6 +15,7 @@ DIGESTS = {
     "v1/checkpoint.h5": "04fdf97fe83ec25d61f4b9e3d8ba0b8e118b0b9b08bf20f7f5716a8622acc55d",
     "v1/prediction.h5": "54fc2fd00827f0f95b085509d1d720007a8eda5a40c33b011a8e22051a17aec1",
     "v1/scores.h5": "1b2e987e93bde8150643f6339a482fe058d457f67f0aa53c86cd6cab67b60a35",
+    "v1/features.h5": "f7c40c070eec61e962297640ff2667009e431336a63ba4051771774c8fc047b2",
 }
 CURRENT = "v1"
 
@@ -41,7 +42,7 @@ def test_golden_files_open(name):
         artifact.verify()
         assert artifact.digest == DIGESTS[name]
         assert artifact.version == int(path.parent.name[1:])
-        assert artifact.count == (0 if path.stem == "checkpoint" else 3)
+        assert artifact.count == (0 if path.stem in ("checkpoint", "features") else 3)
 
 
 def test_golden_contents(recipe):
@@ -59,6 +60,9 @@ def test_golden_contents(recipe):
         assert scores.attrs == {"summary": {"side": {"mean": 0.01, "std": 0.008}}}
     with open_artifact(GOLDEN / "v1" / "prediction.h5") as prediction:
         assert prediction.attrs == {"depth_min": 0.9, "depth_max": 1.1, "fov": 10.0}
+    with open_artifact(GOLDEN / "v1" / "features.h5") as features:
+        assert features.attrs == {"width": 1 / 64, "size": 8, "accuracy": 0.75}
+        assert np.array_equal(features["encoder/features.14.weight"][:], recipe.ramp(4, 4, 3, 3, low=-1))
 
 
 def test_the_same_content_gives_the_same_digests(recipe, tmp_path):

@@ -192,3 +192,18 @@ def test_the_wrong_kind_of_artifact_is_named(here, refused):
     assert "sym3d.checkpoint" in refused(3, "train", "tiny", "--data", "runs/tiny/checkpoint.h5", *SHORT, "--name", "b")
     assert "sym3d.images" in refused(3, "infer", "faces.h5", "faces.h5")
     assert "sym3d.images" in refused(3, "export", "faces.h5", "-o", "out")
+
+
+def test_features(here, place, refused):
+    few = ["--steps", 1, "--batch", 4, "--width", 0.0625]
+    made = here("features", "faces.h5", "features.h5", *few)
+    assert lines(made) == ["features.h5"]
+    assert "of held-out crops' turns" in made.stderr
+    assert "already complete" in here("features", "faces.h5", "features.h5", *few).stderr
+    assert "--overwrite" in refused(4, "features", "faces.h5", "features.h5", *few, "--seed", 1)
+    using = ["-s", "loss.features=self", "--name", "self", "-s"]
+    assert "sym3d features faces.h5 no.h5" in refused(
+        5, "train", "tiny", "--data", "faces.h5", *SHORT, *using, "loss.features_path=no.h5"
+    )
+    assert lines(here("train", "tiny", "--data", "faces.h5", *SHORT, *using, "loss.features_path=features.h5"))
+    assert "features.h5" in here("info", "runs/self/checkpoint.h5").stdout

@@ -35,6 +35,8 @@ def test_every_error_class_has_a_documented_exit_code():
         (["prep", "a", "b.h5", "--workers", "0"], "prep: invalid value for '--workers'"),
         (["synth"], "synth: missing argument"),
         (["synth", "a.h5", "-n", "0"], "synth: invalid value for '-n'"),
+        (["features", "images.h5"], "features: missing argument"),
+        (["features", "a.h5", "b.h5", "--steps", "0"], "features: invalid value for '--steps'"),
         (["infer", "ckpt"], "infer: missing argument"),
         (["infer", "ckpt", "a.png", "--pose", "up"], "infer: invalid value for '--pose'"),
         (["export", "p.h5"], "export: missing option '-o'"),
@@ -68,6 +70,7 @@ def test_hostile_names_stay_on_one_line(refused):
         (["train", "nowhere.toml"], "nowhere.toml: no such recipe"),
         (["train", "cats"], "data/cats.h5: the images of recipe cats are not there; make them: sym3d prep"),
         (["train", "tiny", "--data", "nowhere.h5"], "nowhere.h5"),
+        (["features", "nowhere.h5", "out.h5"], "nowhere.h5"),
         (["infer", "nowhere.h5", "photo.png"], "nowhere.h5"),
         (["eval", "nowhere.h5"], "nowhere.h5"),
         (["eval"], "runs"),
@@ -90,6 +93,7 @@ def test_missing_input(arguments, part, refused, tmp_path):
     "arguments",
     [
         ["train", "tiny", "--data", "bad.h5"],
+        ["features", "bad.h5", "out.h5"],
         ["infer", "bad.h5", "bad.h5"],
         ["eval", "bad.h5", "bad.h5"],
         ["export", "bad.h5", "-o", "out"],
@@ -114,6 +118,8 @@ def test_damaged_input(arguments, content, refused, tmp_path):
         (["prep", ".", "out.h5", "--crop", "dog"], "dog"),
         (["synth", "out.h5", "-n", "2", "--size", "65"], "65"),
         (["synth", "out.h5", "-n", "2", "--device", "quantum"], "quantum"),
+        (["features", "a.h5", "out.h5", "--width", "nan"], "--width: nan is out of range"),
+        (["train", "cats", "--check", "-s", "loss.features=self"], "a file that `sym3d features DATA OUT` makes"),
         (["infer", "ckpt.h5", "a.png", "--export", "dxf"], "dxf"),
         (["infer", "ckpt.h5", "a.png", "--crop", "dog"], "dog"),
         (["export", "p.h5", "-o", "out", "--format", "dxf"], "dxf"),
@@ -184,7 +190,7 @@ def test_ctrl_c_says_how_to_go_on(sym3d, monkeypatch):
     assert (result.exit_code, result.stderr) == (130, "sym3d: interrupted\n")
 
 
-@pytest.mark.parametrize("command", ["prep", "synth", "train", "infer"])
+@pytest.mark.parametrize("command", ["prep", "synth", "features", "train", "infer"])
 def test_ctrl_c_in_what_resumes(command, capsys):
     assert explain(KeyboardInterrupt(), command, debug=False) == 130
     assert capsys.readouterr().err == "sym3d: interrupted; run the same command again to resume\n"

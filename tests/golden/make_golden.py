@@ -112,14 +112,26 @@ def scores(path: Path, parent: Path) -> None:
     write_artifact(path, "sym3d.scores", arrays, provenance=provenance("eval", (link(parent),)), attrs=attrs)
 
 
+def features(path: Path, parent: Path) -> None:
+    """Widths of 1/64: one channel, one, two, four."""
+    counts = {0: (3, 1), 2: (1, 1), 5: (1, 2), 7: (2, 2), 10: (2, 4), 12: (4, 4), 14: (4, 4)}
+    arrays = {f"encoder/features.{i}.weight": ramp(cout, cin, 3, 3, low=-1) for i, (cin, cout) in counts.items()}
+    arrays |= {f"encoder/features.{i}.bias": ramp(cout) for i, (_, cout) in counts.items()}
+    arrays |= {"mean": ramp(3, low=0.4, high=0.5), "std": ramp(3, low=0.2, high=0.3)}
+    attrs = {"width": 1 / 64, "size": SIDE, "accuracy": 0.75}
+    origin = provenance("features width = 0.015625", (link(parent),))
+    write_artifact(path, "sym3d.features", arrays, provenance=origin, attrs=attrs)
+
+
 def make(folder: Path) -> dict[str, str]:
     """Write all golden files; returns file name -> digest."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.h5" for name in ("images", "checkpoint", "prediction", "scores")}
+    paths = {name: folder / f"{name}.h5" for name in ("images", "checkpoint", "prediction", "scores", "features")}
     images(paths["images"])
     checkpoint(paths["checkpoint"], paths["images"])
     prediction(paths["prediction"], (paths["checkpoint"], paths["images"]))
     scores(paths["scores"], paths["prediction"])
+    features(paths["features"], paths["images"])
     return {path.name: link(path)["digest"] for path in paths.values()}
 
 

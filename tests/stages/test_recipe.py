@@ -227,7 +227,7 @@ def test_all_faults_are_named_at_once():
         ("model.ambient=[0]", "model.ambient"),
         ("model.ambient=0.5", "model.ambient"),
         ("model.diffuse=[0, 2]", "model.diffuse.1: should be less than or equal to 1"),
-        ("loss.features=vgg", "loss.features: should be 'vgg16' or 'none' (got 'vgg')"),
+        ("loss.features=vgg", "loss.features: should be 'vgg16', 'self' or 'none' (got 'vgg')"),
         ("loss=3", "loss: must be a section, [loss]"),
         ("optim.betas=[0.9, 1]", "optim.betas.1: should be less than 1"),
         ("optim.clip=0", "optim.clip: should be greater than 0"),

@@ -49,7 +49,7 @@ def recipe(steps=6, save_every=1000, **replaced):
     return parse_recipe(text, where="test")
 
 
-def write_images(path: Path, count=24, truth=True, size=64, seed=0) -> Path:
+def write_images(path: Path, count=24, truth=True, size=64, seed=0, **replaced) -> Path:
     rng = np.random.default_rng(seed)
     arrays = {
         "image": rng.integers(0, 255, (count, size, size, 3), np.uint8),
@@ -60,7 +60,7 @@ def write_images(path: Path, count=24, truth=True, size=64, seed=0) -> Path:
     if truth:
         arrays["depth"] = np.full((count, size, size), 1.0, np.float32)
         arrays["mask"] = np.ones((count, size, size), bool)
-    write_artifact(path, "sym3d.images", arrays, provenance=make_provenance(seed=seed))
+    write_artifact(path, "sym3d.images", arrays | replaced, provenance=make_provenance(seed=seed))
     return path
 
 
