@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stages.data.model_skin import Placement, place
-from stages.data.topology import close_holes, corner_table
+from stages.data.topology import close_holes, corner_lists
 
 __all__ = ["DATASETS", "FaceModel", "Modes", "build_model"]
 
@@ -55,14 +55,14 @@ class Modes:
 class FaceModel:
     """What faces are drawn from, holes closed: V vertices and one more in each hole.
 
-    faces (F, 3), corners (V, D): as of a `Mesh`. shape: modes of identity, then of expression. dials (E,): which number
+    faces (F, 3), corners: as of a `Mesh`. shape: modes of identity, then of expression. dials (E,): which number
     each mode of expression follows, the same one for left and right. blend: modes of expression are blend shapes, of
     weight 0 to 1; otherwise standard normal. landmarks: (66,) the vertices of the key points, or None. colours: modes
     of albedo, or None where `skin` says how to paint it. bright (V,): a factor of all albedo, 1 but in holes.
     """
 
     faces: Tensor
-    corners: Tensor
+    corners: tuple[tuple[Tensor, Tensor], ...]
     shape: Modes
     dials: Tensor
     blend: bool
@@ -79,6 +79,8 @@ def _to(value, device: torch.device | str):
     """A dataclass with all tensors in it, however deep, on a device."""
     if isinstance(value, Tensor):
         return value.to(device)
+    if isinstance(value, tuple):
+        return tuple(_to(part, device) for part in value)
     if hasattr(value, "__dataclass_fields__"):
         return replace(value, **{name: _to(part, device) for name, part in vars(value).items()})
     return value
@@ -104,7 +106,7 @@ def build_model(arrays: Arrays) -> FaceModel:
     if np.cross(*(points[nose[:, i]] - points[nose[:, 0]] for i in (1, 2)))[:, 2].sum() > 0:
         faces = faces[:, ::-1]  # corners ran clockwise
     caps, rims = close_holes(faces, vertices)
-    corners = corner_table(np.ascontiguousarray(faces), vertices + len(rims))
+    corners = corner_lists(faces, vertices)
     points, basis = (_with_middles(array, rims) for array in (points, basis))
     bright = np.ones(len(points), np.float32)
     if rims:
@@ -117,7 +119,7 @@ def build_model(arrays: Arrays) -> FaceModel:
     key_points = None if landmarks is None else torch.from_numpy(np.delete(landmarks, MOUTH_CORNERS))
     return FaceModel(
         faces=torch.from_numpy(np.concatenate([faces, caps])),
-        corners=torch.from_numpy(corners),
+        corners=tuple(tuple(map(torch.from_numpy, pair)) for pair in corners),
         shape=_exact(points, basis),
         dials=torch.from_numpy(dials),
         blend=NAMES in arrays,

@@ -17,13 +17,12 @@ __all__ = ["Mesh", "render_mesh", "shade"]
 @dataclass(frozen=True)
 class Mesh:
     """points: (B, V, 3) metres, camera frame, canonical pose; albedo: (B, V, 3) in [0, 1]; faces: (F, 3) int64, seen
-    from outside their corners run anticlockwise; corners: (V, D) int64, the faces whose mean makes a vertex's normal,
-    F where there are fewer than D."""
+    from outside their corners run anticlockwise; corners: which faces make a vertex's normal, see `corner_lists`."""
 
     points: Tensor
     albedo: Tensor
     faces: Tensor
-    corners: Tensor
+    corners: tuple[tuple[Tensor, Tensor], ...]
 
 
 def render_mesh(mesh: Mesh, view: Tensor, light: Tensor, background: Tensor) -> Rendering:
@@ -43,14 +42,15 @@ def shade(mesh: Mesh, light: Tensor) -> Tensor:
 
     Normals are means of the faces' weighted by area; they point inwards, like all of this method.
     """
-    a, b, c = (mesh.points[:, corner] for corner in mesh.faces.unbind(1))
-    faces = torch.linalg.cross(c - a, b - a)
-    faces = torch.cat([faces, torch.zeros_like(faces[:, :1])], 1)
-    normal = faces[:, mesh.corners[:, 0]]
-    for corner in mesh.corners.unbind(1)[1:]:  # summed in this order on every device, unlike by index_add
-        normal += faces[:, corner]
-    cosine = (F.normalize(normal, dim=-1) * light[:, None, 2:]).sum(-1).clamp(min=0)
-    return light[:, :1] + light[:, 1:2] * cosine
+    points = mesh.points.permute(1, 2, 0).contiguous()  # a vertex's numbers together: several times as fast
+    a, b, c = (points[corner] for corner in mesh.faces.unbind(1))
+    faces = torch.linalg.cross(c - a, b - a, dim=1)
+    normal = torch.zeros_like(points)
+    for vertices, face in mesh.corners:  # one by one, so in the same order on every device
+        normal.index_add_(0, vertices, faces[face])
+    length = (normal * normal).sum(1).clamp(min=1e-30).sqrt()
+    cosine = ((normal * light[:, 2:].T).sum(1) / length).clamp(min=0)
+    return (light[:, 0] + light[:, 1] * cosine).T
 
 
 def _picture(pixels: Tensor, faces: Tensor, face: Tensor, colour: Tensor, background: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _picture(pixels: Tensor, faces: Tensor, face: Tensor, colour: Tensor, backgr
     area = u1 * v2 - v1 * u2
     share = torch.where(area.abs() > EDGE_ON, 1 / area, 0)
     s, t = ((du * v2 - dv * u2) * share).clamp(0, 1), ((u1 * dv - v1 * du) * share).clamp(0, 1)
-    weights = torch.stack([1 - s - t, s, t], -1)
-    seen = (colour.reshape(-1, 3)[corner] * weights[..., None]).sum(-2).permute(0, 3, 1, 2)
+    first, second, third = colour.reshape(-1, 3)[corner].unbind(-2)
+    seen = (first + s[..., None] * (second - first) + t[..., None] * (third - first)).permute(0, 3, 1, 2)
     hit = (face >= 0)[:, None].to(seen)
     return F.avg_pool2d(seen * hit, SAMPLES) + (1 - F.avg_pool2d(hit, SAMPLES)) * background

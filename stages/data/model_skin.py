@@ -18,7 +18,7 @@ from stages.data.face_skin import draw_skin, paint
 
 __all__ = ["Placement", "paint_model", "place"]
 
-ROWS, COLUMNS = 214, 121  # of the painted half chart: finer than the vertices of a face
+ROWS, COLUMNS = 143, 81  # of the painted half chart: about as fine as the vertices of a face
 SEARCH_ROWS, SEARCH_STEPS = 801, 24
 TEMPLE = (45.0, 75.0)  # degrees from the front between which a vertex's place by x gives way to that by angle
 EYES, CHIN = range(36, 48), 8
@@ -94,14 +94,13 @@ def _on_chart(bare: Chart, x: np.ndarray, y: np.ndarray, angle: np.ndarray) -> t
     Features are where x and y say, as on the chart; on the sides and behind the angle counts.
     """
     t, front, behind, beside = (a.double().numpy() for a in (bare.t[:, 0], *bare.y[0].T[[0, 2]], bare.x[0, :, 1]))
-    wide = (beside / np.sin(bare.phi[0, 1].item())).clip(1e-3)
-    low, high, turn = np.zeros(len(y)), np.full(len(y), t[-1]), angle
+    wide = np.interp(y, front, beside / np.sin(bare.phi[0, 1].item())).clip(1e-3)
     share = np.clip((angle - TEMPLE[0]) / (TEMPLE[1] - TEMPLE[0]), 0, 1)
-    for _ in range(SEARCH_STEPS):  # rings lie one below the other at any angle
+    turn = np.degrees(np.arcsin((x / wide).clip(max=1))) * (1 - share) + angle * share
+    back = (1 - np.cos(np.radians(turn))) / 2
+    low, high = np.zeros(len(y)), np.full(len(y), t[-1])
+    for _ in range(SEARCH_STEPS):  # at any angle one ring lies below the other
         ring = (low + high) / 2
-        sine = np.clip(x / np.interp(ring, t, wide), 0, 1)
-        turn = np.degrees(np.arcsin(sine)) * (1 - share) + angle * share
-        back = (1 - np.cos(np.radians(turn))) / 2
         above = np.interp(ring, t, front) * (1 - back) + np.interp(ring, t, behind) * back < y
         low, high = np.where(above, ring, low), np.where(above, high, ring)
     return ring, turn

@@ -14,7 +14,7 @@ __all__ = ["MORPHABLE_GENERATOR", "draw_faces", "model_draws", "render_model"]
 
 MORPHABLE_GENERATOR = 1  # raised whenever the same (file, seed, index) would give another image
 
-BATCH, DEVICE_BATCH = 24, 256  # images at a time on a CPU and on a GPU, at 64 pixels
+BATCH, DEVICE_BATCH = 16, 256  # images at a time on a CPU and on a GPU, at 64 pixels
 REST, ACTIVE = 1.0, 0.55  # blend shapes act beyond one standard deviation, which is one in six, and grow from there
 
 

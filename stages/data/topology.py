@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["MAX_CORNERS", "close_holes", "corner_table"]
+__all__ = ["MAX_CORNERS", "close_holes", "corner_lists"]
 
 MAX_CORNERS = 64  # triangles that may meet in one vertex
 
@@ -29,17 +29,16 @@ def close_holes(faces: np.ndarray, vertices: int) -> tuple[np.ndarray, list[np.n
     return caps, [np.unique(border[hole == i]) for i in range(len(names))]
 
 
-def corner_table(faces: np.ndarray, vertices: int) -> np.ndarray:
-    """(vertices, D): the faces that meet in each vertex, and F = len(faces) where there are fewer than the most, D.
+def corner_lists(faces: np.ndarray, vertices: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Vertices and, for each, a face (F, 3) that it is a corner of: in the first pair one of each vertex, in the second
+    another of those that have two, and so on. In no pair is a vertex named twice.
 
     Raises ValueError when more than MAX_CORNERS meet in one.
     """
     corners = faces.reshape(-1)
     count = np.bincount(corners, minlength=vertices)
-    if count.max(initial=0) > MAX_CORNERS:
-        raise ValueError(f"more than {MAX_CORNERS} triangles meet in vertex {count.argmax()}")
+    if count.max() > MAX_CORNERS:
+        raise ValueError(f"has more than {MAX_CORNERS} triangles that meet in vertex {count.argmax()}")
     order = np.argsort(corners, kind="stable")
-    slot = np.arange(len(corners)) - np.repeat(np.cumsum(count) - count, count)
-    table = np.full((vertices, max(1, count.max(initial=0))), len(faces), np.int64)
-    table[corners[order], slot] = order // 3
-    return table
+    turn = np.arange(len(corners)) - np.repeat(np.cumsum(count) - count, count)
+    return [(corners[chosen], chosen // 3) for i in range(count.max()) for chosen in [order[turn == i]]]
