@@ -1,7 +1,7 @@
 """A morphable face model: a mean face and the modes in which faces differ from it, read as the Basel Face Models
 2017/2019 lay them out.
 
-**Units:** metres in the method's camera frame, as large as heads are drawn, the nose's tip in the middle of the image.
+**Units:** metres in the method's camera frame, as large as heads are drawn, the nose's tip near the middle of the image.
 Numbers are rounded so that sums over modes are exact in float64, in any order: so a face cannot depend on its batch.
 """
 
@@ -26,7 +26,8 @@ MAX_VERTICES, MAX_FACES, MAX_MODES = 500_000, 1_000_000, 1000
 UNITS = (1.0, 1e-2, 1e-3)  # metres: which of them it is follows from how wide the mean face is
 WIDTH = (0.1, 0.4)  # true metres, from the narrowest mask to head and shoulders
 ZOOM = 0.88  # drawn size over true size
-AXIS = 0.075  # true metres from the nose's tip back to the axis of rotation, which runs just in front of the ears
+MIDDLE = 0.010  # true metres from the nose's tip down to what is drawn in the middle of the image
+AXIS = 0.075  # and back to the axis of rotation, which runs just in front of the ears
 FURTHEST = 1.0  # drawn metres from the nose that a vertex may be, or be moved by a mode at one standard deviation
 STEP = 2.0**-36  # means and modes are multiples of it,
 WEIGHT_STEP = 2.0**-12  # and weights of this
@@ -201,7 +202,7 @@ def _placed(points: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarr
     points, basis = (points - points[points[:, 2].argmax()]) * turn, basis * turn[:, None]
     if not (np.abs(points).max() < FURTHEST and np.abs(basis).max(initial=0) < FURTHEST):
         raise ValueError("its vertices or modes reach a metre away from the face")
-    return points + [0, 0, 1 - AXIS * ZOOM], basis
+    return points - [0, MIDDLE * ZOOM, AXIS * ZOOM - 1], basis
 
 
 def _with_middles(array: np.ndarray, rims: list[np.ndarray]) -> np.ndarray:
