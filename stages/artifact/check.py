@@ -51,7 +51,7 @@ def _address(item: Any) -> int:
 
 
 def check_dataset(path: str, dataset: h5py.Dataset) -> None:
-    """Raise ValueError for a dataset that is kept elsewhere, is no plain numbers or text, or is larger than its file."""
+    """Raise ValueError for a dataset kept elsewhere, that is no plain numbers or text, or is larger than its file."""
     plist = dataset.id.get_create_plist()
     layout = plist.get_layout()
     if layout not in PLAIN_LAYOUTS or plist.get_external_count() > 0:

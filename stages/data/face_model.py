@@ -1,8 +1,8 @@
 """A morphable face model: a mean face and the modes in which faces differ from it, read as the Basel Face Models
 2017/2019 lay them out.
 
-**Units:** metres in the method's camera frame, as large as heads are drawn, the nose's tip near the middle of the image.
-Numbers are rounded so that sums over modes are exact in float64, in any order: so a face cannot depend on its batch.
+**Units:** metres in the method's camera frame, as large as heads are drawn. Numbers are rounded so that sums over modes
+are exact in float64, in any order: so a face cannot depend on its batch.
 """
 
 from collections.abc import Mapping

@@ -93,7 +93,7 @@ def render_batch(draw: Draws, size: int) -> dict[str, np.ndarray]:
 
 
 def collect(drawn: Rendering, view: Tensor, light: Tensor, key_points: Tensor | None) -> dict[str, np.ndarray]:
-    """A drawn batch as `render_faces` has it; key points (B, 66, 3) are those of the canonical pose, if there are any."""
+    """A drawn batch as `render_faces` has it; key points (B, 66, 3), if any, are of the canonical pose."""
     size = drawn.image.shape[-1]
     arrays = {
         "image": (drawn.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous(),

@@ -24,7 +24,9 @@ def main(
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     morphable: Annotated[
         Path | None,
-        typer.Option("--morphable", metavar="FILE", help="Draw from this face model (Basel Face Model 2017/2019 HDF5)."),
+        typer.Option(
+            "--morphable", metavar="FILE", help="Draw from a face model: Basel Face Model 2017 or 2019, HDF5."
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -16,7 +16,7 @@ from stages.data.draws import NOISE, Draws
 from stages.data.face_model import AXIS, INSIDE, MIDDLE, ZOOM, FaceModel, build_model
 from stages.data.meshes import Mesh, render_mesh, shade
 from stages.data.morphable import draw_faces, extra_noise, render_model
-from stages.data.scenery import draw_view
+from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.topology import close_holes, corner_lists
 from stages.errors import InputError, StaleError
 from stages.synth import SynthRequest, read_model
@@ -83,7 +83,7 @@ def test_depth_and_mask_are_what_rays_through_pixel_centres_hit(model, faces):
     """Möller and Trumbore against every triangle, in float64."""
     draw = draws(model, range(6))
     with torch.no_grad():
-        view, _, _ = draw_view(draw), synth_light(draw), synth_background(draw)
+        view, _, _ = draw_view(draw), draw_light(draw), draw_background(draw, 64)
         points = apply_view(draw_faces(model, draw).points.double(), view.double())
     pixels = torch.randint(0, 64, (2, 40), generator=torch.Generator().manual_seed(0))
     rays = pixel_rays(64, 64, dtype=torch.float64)[pixels[0], pixels[1]][:, None]
@@ -99,18 +99,6 @@ def test_depth_and_mask_are_what_rays_through_pixel_centres_hit(model, faces):
         depth = torch.from_numpy(faces["depth"][i])[pixels[0], pixels[1]].double()
         agree = torch.where(z.isinf(), depth == 0, (z - depth).abs() < 1e-5)
         assert agree.sum() >= 39  # one may lie on the silhouette to within rounding
-
-
-def synth_light(draw):
-    from stages.data.scenery import draw_light
-
-    return draw_light(draw)
-
-
-def synth_background(draw):
-    from stages.data.scenery import draw_background
-
-    return draw_background(draw, 64)
 
 
 def test_key_points_are_vertices_and_lie_on_the_depth_map(faces):
@@ -290,7 +278,7 @@ def test_after_the_dice_nothing_waits_for_the_device(model, monkeypatch):
     with torch.no_grad():
         draw = draws(model, range(3), device="meta")
         mesh = draw_faces(model.to("meta"), draw)
-        drawn = render_mesh(mesh, draw_view(draw), synth_light(draw), synth_background(draw))
+        drawn = render_mesh(mesh, draw_view(draw), draw_light(draw), draw_background(draw, 64))
     assert drawn.image.shape == (3, 3, 64, 64)
 
 
@@ -469,7 +457,7 @@ def test_no_file_a_folder_another_format_and_damage(tmp_path):
     write_model(request.morphable, tiny_arrays())
     whole = request.morphable.read_bytes()
     request.morphable.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="model.h5"):
+    with pytest.raises(InputError, match="damaged"):
         synth.run(request)
 
 
