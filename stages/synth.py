@@ -3,20 +3,23 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from stages.artifact import RowWriter, make_provenance
-from stages.data.draws import Draws
+from stages.artifact import RowWriter, file_sha256, make_provenance, read_foreign
+from stages.data.draws import NOISE, Draws
+from stages.data.face_model import DATASETS, FaceModel, build_model
 from stages.data.faces import GENERATOR, batch_size, render_batch
+from stages.data.morphable import MODEL_GENERATOR, extra_noise, model_batch_size, render_model
 from stages.data.perturb import perturb
-from stages.errors import UsageError
+from stages.errors import InputError, UsageError
 from stages.io.threads import chunks, worker_threads
 from stages.progress import Report, Silent
 
-__all__ = ["SynthRequest", "SynthResult", "draw", "run", "split_of"]
+__all__ = ["SynthRequest", "SynthResult", "draw", "read_model", "run", "split_of"]
 
 FIELDS = ("image", "split", "name", "sha256", "depth", "mask", "view", "light", "keypoints")
 SIZES = (32, 64, 128, 256)
@@ -28,7 +31,8 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 class SynthRequest:
     """out: the artifact to write; count: images; seed: with an image's index it determines the image entirely;
     size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds;
-    perturb: stick a rectangle on each image."""
+    perturb: stick a rectangle on each image;
+    morphable: a face model in the layout of the Basel Face Models 2017/2019 to draw from, or none: procedural heads."""
 
     out: Path
     count: int
@@ -37,6 +41,7 @@ class SynthRequest:
     overwrite: bool = False
     device: str = "cpu"
     perturb: bool = False
+    morphable: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,26 +63,31 @@ def split_of(indices: Sequence[int]) -> np.ndarray:
 def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
     """Draw what is missing of the request's images into a ``sym3d.images`` artifact with every kind of truth.
 
-    Interrupted runs go on where they stopped. Raises UsageError for a request that means nothing, StaleError when `out`
-    holds something else, OutputError when it cannot be written.
+    Interrupted runs go on where they stopped. Raises UsageError for a request that means nothing, InputError when the
+    face model cannot be read as one, StaleError when `out` holds something else, OutputError when it cannot be written.
     """
     _check(request)
-    recipe = f"faces, generator {GENERATOR}, {request.size} pixels" + (", perturbed" if request.perturb else "")
     out, size = Path(request.out), request.size
-    dims = {"H": size, "W": size}
-    provenance = make_provenance(recipe=recipe, seed=request.seed)
+    kind, number, parents, model = "faces", GENERATOR, [], None
+    if request.morphable is not None:
+        path = Path(request.morphable)
+        kind, number = "morphable faces", MODEL_GENERATOR
+        parents = [{"name": path.name, "digest": file_sha256(path)}]
+        model = read_model(path)
+    recipe = f"{kind}, generator {number}, {size} pixels" + (", perturbed" if request.perturb else "")
+    without = {"keypoints"} if model is not None and model.landmarks is None else set()
     with RowWriter(
         out,
         "sym3d.images",
         count=request.count,
-        dims=dims,
-        fields=FIELDS,
-        provenance=provenance,
+        dims={"H": size, "W": size},
+        fields=[field for field in FIELDS if field not in without],
+        provenance=make_provenance(recipe=recipe, seed=request.seed, parents=parents),
         overwrite=request.overwrite,
     ) as writer:
         pending = writer.pending()
         with report.task("drawing faces", total=request.count, done=request.count - len(pending)) as task:
-            for rows, arrays in draw(request, pending):
+            for rows, arrays in draw(request, pending, model):
                 if request.perturb:
                     arrays["image"] = perturb(arrays["image"])
                 writer.write(rows, arrays | _labels(request, rows, arrays["image"]))
@@ -86,25 +96,44 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
     return SynthResult(out, request.count, len(pending), request.seed, size)
 
 
-def draw(request: SynthRequest, rows: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+def read_model(path: Path) -> FaceModel:
+    """The face model in a file, on the CPU. Raises InputError, for a file that is none, damaged or hostile."""
+    try:
+        return build_model(read_foreign(path, DATASETS))
+    except ValueError as error:
+        fix = "name a file in the layout of the Basel Face Models 2017/2019"
+        raise InputError(path, " ".join(str(error).split()), fix) from error
+
+
+def draw(
+    request: SynthRequest, rows: np.ndarray, model: FaceModel | None = None
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """These rows of the request's set, some at a time and in order, each with its arrays as `render_faces` has them.
 
     Threads work ahead of whoever takes them. On a CPU each draws whole batches, whose tensors are too small to be worth
     splitting; for a GPU they only throw the dice (a tenth of a millisecond an image), all else happens there.
     """
     seed, size, device = request.seed, request.size, torch.device(request.device)
-    batches = list(chunks(rows, batch_size(size, device)))
+    if model is None:
+        at_once, noise, render = batch_size(size, device), NOISE, render_batch
+    else:
+        at_once, noise = model_batch_size(size, device), NOISE + extra_noise(model)
+        render = partial(render_model, model.to(device))
+    batches = list(chunks(rows, at_once))
+
+    def dice(batch: np.ndarray) -> Draws:
+        return Draws(seed, batch, device, noise)
 
     def alone(batch: np.ndarray) -> dict[str, np.ndarray]:
         torch.set_num_threads(1)  # of this thread
-        return render_batch(Draws(seed, batch), size)
+        return render(dice(batch), size)
 
     with worker_threads(torch.get_num_threads() if device.type == "cpu" else DICE_THREADS) as threads:
         if device.type == "cpu":
             yield from zip(batches, threads.in_order(alone, batches), strict=True)
         else:
-            draws = threads.in_order(lambda batch: Draws(seed, batch, device), batches)
-            yield from zip(batches, (render_batch(draw, size) for draw in draws), strict=True)
+            draws = threads.in_order(dice, batches)
+            yield from zip(batches, (render(draw, size) for draw in draws), strict=True)
 
 
 def _labels(request: SynthRequest, rows: np.ndarray, images: np.ndarray) -> dict:

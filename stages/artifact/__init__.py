@@ -1,5 +1,6 @@
 """Artifacts: the HDF5 files that stages hand to one another, and the only place that knows HDF5."""
 
+from stages.artifact.foreign import file_sha256, read_foreign
 from stages.artifact.provenance import make_provenance
 from stages.artifact.reader import Artifact, open_artifact
 from stages.artifact.rows import RowWriter
@@ -12,7 +13,9 @@ __all__ = [
     "Field",
     "RowWriter",
     "Schema",
+    "file_sha256",
     "make_provenance",
     "open_artifact",
+    "read_foreign",
     "write_artifact",
 ]

@@ -8,7 +8,7 @@ import h5py
 
 from stages.artifact.schema import Field, Schema
 
-__all__ = ["check_fields", "check_provenance", "list_datasets"]
+__all__ = ["check_dataset", "check_fields", "check_provenance", "list_datasets"]
 
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 8
@@ -39,7 +39,7 @@ def list_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
             if isinstance(item, h5py.Group):
                 waiting.append((f"{path}/", item, depth + 1))
             elif isinstance(item, h5py.Dataset):
-                _check_dataset(path, item)
+                check_dataset(path, item)
                 found[path] = item
             else:
                 raise ValueError(f"'{path}' is neither group nor dataset")
@@ -50,7 +50,8 @@ def _address(item: Any) -> int:
     return h5py.h5o.get_info(item.id).addr
 
 
-def _check_dataset(path: str, dataset: h5py.Dataset) -> None:
+def check_dataset(path: str, dataset: h5py.Dataset) -> None:
+    """Raise ValueError for a dataset kept elsewhere, that is no plain numbers or text, or is larger than its file."""
     plist = dataset.id.get_create_plist()
     layout = plist.get_layout()
     if layout not in PLAIN_LAYOUTS or plist.get_external_count() > 0:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["EDGE_ON", "picture", "shade"]
+__all__ = ["EDGE_ON", "picture", "sample_positions", "shade"]
 
 EDGE_ON = 1e-9  # pixels²: twice the area below which a triangle has no barycentric coordinates
 
@@ -45,7 +45,7 @@ def picture(pixels: Tensor, face: Tensor, texture: Tensor, shading: Tensor, back
 
 
 @lru_cache(maxsize=8)
-def _sample_positions(height: int, width: int, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def sample_positions(height: int, width: int, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Pixel coordinates u (1, W') and v (H', 1) of the samples of an image."""
     v, u = ((torch.arange(samples * n, device=device) + 0.5) / samples - 0.5 for n in (height, width))
     return u[None, :], v[:, None]
@@ -64,7 +64,7 @@ def _grid_position(pixels: Tensor, face: Tensor, samples: int) -> tuple[Tensor, 
     first, second, third = (
         flat[corner].unbind(-1) for corner in (here + upper, here + columns, here + 1 + upper * columns)
     )
-    u, v = _sample_positions(face.shape[1] // samples, face.shape[2] // samples, samples, face.device)
+    u, v = sample_positions(face.shape[1] // samples, face.shape[2] // samples, samples, face.device)
     (u0, v0), du, dv = first, u - first[0], v - first[1]
     (u1, v1), (u2, v2) = ((a - u0, b - v0) for a, b in (second, third))
     area = u1 * v2 - v1 * u2

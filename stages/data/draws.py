@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["Draws"]
 
 COLUMNS = 256  # uniform numbers that an image may use for its parameters
-NOISE = 4955  # normal numbers for textures; more may be added behind them
+NOISE = 4955  # normal numbers for textures; more may be asked for behind them
 
 
 @lru_cache(maxsize=64)
@@ -35,16 +35,16 @@ class Draws:
     out in order, so an image depends on nothing but (seed, index) and the program.
     """
 
-    def __init__(self, seed: int, indices, device: torch.device | str = "cpu"):
+    def __init__(self, seed: int, indices, device: torch.device | str = "cpu", noise: int = NOISE):
         uniform = np.empty((len(indices), COLUMNS), np.float32)
-        noise = np.empty((len(indices), NOISE), np.float32)
+        normal = np.empty((len(indices), noise), np.float32)
         for row, index in enumerate(indices):
             generator = np.random.Generator(np.random.Philox(key=[seed, int(index)]))
             generator.random(out=uniform[row], dtype=np.float32)
-            generator.standard_normal(out=noise[row], dtype=np.float32)
+            generator.standard_normal(out=normal[row], dtype=np.float32)
         self.count, self.device = len(indices), torch.device(device)
         self._uniform = torch.from_numpy(uniform).to(device)
-        self._noise = torch.from_numpy(noise).to(device)
+        self._noise = torch.from_numpy(normal).to(device)
         self._column = self._cell = 0
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> Tensor:

@@ -14,9 +14,9 @@ from stages.data.face_points import key_points
 from stages.data.face_shape import displace, draw_shape
 from stages.data.face_skin import draw_skin, hair_mask, paint
 from stages.data.scenery import draw_background, draw_light, draw_view
-from stages.data.surfaces import Surface, render
+from stages.data.surfaces import Rendering, Surface, render
 
-__all__ = ["GENERATOR", "Scene", "batch_size", "draw_scene", "render_batch", "render_faces"]
+__all__ = ["GENERATOR", "Scene", "batch_size", "collect", "draw_scene", "render_batch", "render_faces"]
 
 GENERATOR = 1  # raised whenever the same (seed, index) would give another image
 
@@ -88,14 +88,21 @@ def batch_size(size: int, device: torch.device | str = "cpu") -> int:
 def render_batch(draw: Draws, size: int) -> dict[str, np.ndarray]:
     """The images of these draws, as `render_faces` has them, computed where the draws are."""
     scene = draw_scene(draw, size)
-    out = render(scene.surface, scene.view, scene.light, scene.background)
-    points = apply_view(scene.key_points, scene.view)
+    drawn = render(scene.surface, scene.view, scene.light, scene.background)
+    return collect(drawn, scene.view, scene.light, scene.key_points)
+
+
+def collect(drawn: Rendering, view: Tensor, light: Tensor, key_points: Tensor | None) -> dict[str, np.ndarray]:
+    """A drawn batch as `render_faces` has it; key points (B, 66, 3), if any, are of the canonical pose."""
+    size = drawn.image.shape[-1]
     arrays = {
-        "image": (out.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous(),
-        "depth": out.depth,
-        "mask": out.mask,
-        "view": scene.view,
-        "light": scene.light,
-        "keypoints": torch.cat([project(points, size, size), points[..., 2:]], -1),
+        "image": (drawn.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous(),
+        "depth": drawn.depth,
+        "mask": drawn.mask,
+        "view": view,
+        "light": light,
     }
+    if key_points is not None:
+        points = apply_view(key_points, view)
+        arrays["keypoints"] = torch.cat([project(points, size, size), points[..., 2:]], -1)
     return {name: array.cpu().numpy() for name, array in arrays.items()}

@@ -8,7 +8,11 @@ import typer
 from sym3d_cli.console import print_lines
 from sym3d_cli.options import Overwrite, Perturb, Size
 
-EXAMPLES = ("sym3d synth data/synfaces.h5 -n 20000 --seed 0", "sym3d synth faces128.h5 -n 500 --size 128 --device cuda")
+EXAMPLES = (
+    "sym3d synth data/synfaces.h5 -n 20000 --seed 0",
+    "sym3d synth faces128.h5 -n 500 --size 128 --device cuda",
+    "sym3d synth data/bfm.h5 --morphable model2019_bfm.h5 -n 20000 --seed 0",
+)
 
 
 def main(
@@ -18,12 +22,27 @@ def main(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same faces.")] = 0,
     size: Size = 64,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    morphable: Annotated[
+        Path | None,
+        typer.Option(
+            "--morphable", metavar="FILE", help="Draw from a face model: Basel Face Model 2017 or 2019, HDF5."
+        ),
+    ] = None,
     perturb: Perturb = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Make synthetic faces with true depth, viewpoint, light and key points; the same command again resumes."""
     from stages.synth import SynthRequest, run
 
-    request = SynthRequest(out, count=count, seed=seed, size=size, device=device, overwrite=overwrite, perturb=perturb)
+    request = SynthRequest(
+        out,
+        count=count,
+        seed=seed,
+        size=size,
+        device=device,
+        overwrite=overwrite,
+        perturb=perturb,
+        morphable=morphable,
+    )
     result = run(request, report=context.obj)
     print_lines([result.out])

@@ -1,0 +1,74 @@
+"""Reading HDF5 files that sym3d did not write: named arrays only, copied out by a process that may crash.
+
+Nothing vouches for such a file, and one flipped bit in HDF5's own structures can make the library loop or crash; so the
+copying is done by a child with little memory and a time limit, which follows no link and calls no plug-in.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from stages.errors import InputError
+
+__all__ = ["file_sha256", "read_foreign"]
+
+SECONDS = 180
+FIX = "take another copy"
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Hexadecimal SHA-256 of a regular file's bytes. Raises InputError when it cannot be read."""
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        raise InputError(path, what, "check the name")
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror or error})", "check the file") from error
+
+
+def read_foreign(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of the named datasets that the HDF5 file has, whole: numbers as stored, texts as fixed-width bytes.
+
+    Raises InputError when it is no HDF5 file, when one of these is a link, a group, compressed by an unknown filter,
+    kept outside the file or larger than the file can hold (or than a gigabyte in all), and when HDF5 gives up on it.
+    """
+    path = Path(path)
+    if not h5py.is_hdf5(path):
+        raise InputError(path, "is not an HDF5 file", "name one that is")
+    root = str(Path(__file__).resolve().parents[2])
+    command = [sys.executable, "-m", "stages.artifact.foreign_copy", str(path.resolve()), *names]
+    with tempfile.TemporaryFile() as copies:
+        try:
+            run = subprocess.run(
+                command,
+                stdout=copies,
+                stderr=subprocess.PIPE,
+                timeout=SECONDS,
+                env={**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1"},
+            )
+            if run.returncode:
+                raise InputError(path, *_complaint(run.stderr))
+            copies.seek(0)
+            found = json.loads(copies.readline())
+            return {name: np.load(copies, allow_pickle=False) for name in found}
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise InputError(path, "is damaged", FIX) from error
+
+
+def _complaint(stderr: bytes) -> tuple[str, str]:
+    """What the child said in its last line, if it lived to say it."""
+    try:
+        return str(json.loads(stderr.splitlines()[-1])), FIX
+    except (ValueError, IndexError):
+        return "is damaged", FIX
