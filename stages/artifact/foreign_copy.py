@@ -72,4 +72,5 @@ if __name__ == "__main__":
         main(sys.argv[1], sys.argv[2:])
     except Exception as error:  # whatever a damaged file makes HDF5 raise
         words = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+        words = words if isinstance(error, ValueError) else f"is damaged: {words}"
         sys.exit(json.dumps("".join(letter if letter.isprintable() else "?" for letter in words)))
