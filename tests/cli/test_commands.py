@@ -6,6 +6,7 @@ import os
 import pytest
 
 from stages.recipe import load_recipe, parse_recipe, shipped_recipes
+from tests.stages.tiny_face import tiny_arrays, write_model
 
 SHORT = ["-s", "optim.steps=2", "-s", "optim.batch=4", "-s", "model.width=0.07", "-s", "run.validate_images=2"]
 
@@ -194,6 +195,7 @@ def test_the_wrong_kind_of_artifact_is_named(here, refused):
     assert "sym3d.images" in refused(3, "export", "faces.h5", "-o", "out")
 
 
+<<<<<<< HEAD
 def test_features(here, place, refused):
     few = ["--steps", 1, "--batch", 4, "--width", 0.0625]
     made = here("features", "faces.h5", "features.h5", *few)
@@ -207,3 +209,14 @@ def test_features(here, place, refused):
     )
     assert lines(here("train", "tiny", "--data", "faces.h5", *SHORT, *using, "loss.features_path=features.h5"))
     assert "features.h5" in here("info", "runs/self/checkpoint.h5").stdout
+=======
+def test_synth_from_a_face_model(sym3d, refused, tmp_path):
+    write_model(tmp_path / "model.h5", tiny_arrays())
+    command = ("synth", "out.h5", "-n", 2, "--morphable", "model.h5")
+    assert lines(sym3d(*command)) == ["out.h5"]
+    write_model(tmp_path / "model.h5", tiny_arrays(colours=True))
+    assert "the content of its input has changed (model.h5)" in refused(4, *command)
+    (tmp_path / "model.h5").write_bytes(b"no model")
+    assert "is not an HDF5 file" in refused(3, *command)
+    assert "does not exist" in refused(3, "synth", "other.h5", "--morphable", "absent.h5")
+>>>>>>> c315ae9
