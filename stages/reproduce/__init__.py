@@ -1,5 +1,6 @@
 """The paper's tables, trained and evaluated row by row; whatever is complete already is not done again."""
 
+import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +14,19 @@ from stages.device import pick_device
 from stages.errors import InputError, UsageError
 from stages.evaluate import EvaluateRequest
 from stages.evaluate import run as evaluate
+from stages.features import FeaturesRequest
+from stages.features import run as learn_features
 from stages.loading import load_model
 from stages.progress import Report, Silent
 from stages.recipe import find_recipe, load_recipe
 from stages.reproduce.report import Line, Spread, write_table
 from stages.reproduce.runs import Job, train_all
-from stages.reproduce.tables import TABLES, Row, Scale, scale
+from stages.reproduce.tables import LEARNED, TABLES, Row, Scale, scale
 
 __all__ = ["TABLES", "ReproduceRequest", "ReproduceResult", "run"]
 
 BASELINES = ("null-depth", "average-depth")
+FEATURES = (1.0, 10_000)  # width and steps of the self-supervised ones: as wide as VGG16
 FACTORS = {"side": 100.0, "mad": 1.0, "relief": 1.0}
 
 
@@ -69,10 +73,15 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
         """Of its runs; runs on other data are other runs."""
         return [f"{size.name}-{digests[row.perturbed][:6]}-{row.training}-{seed}" for seed in seeds]
 
+    learned = Path("runs") / f"{size.name}-{digests[False][:6]}-features.h5"
     jobs: dict[str, Job] = {}  # rows may share them
-    for row in rows:
-        if row.training:
-            jobs |= {name: _job(row, name, seed, size, data[row.perturbed]) for seed, name in enumerate(names(row))}
+    for row in (row for row in rows if row.training):
+        settings = (*size.settings, *row.settings)
+        if LEARNED in settings:
+            learn_features(FeaturesRequest(request.data, learned, *FEATURES), report=report)
+            settings += (f"loss.features_path={json.dumps(str(learned))}",)
+        for seed, name in enumerate(names(row)):
+            jobs[name] = _job(name, size, (*settings, f"run.seed={seed}"), data[row.perturbed])
     diverged = train_all(list(jobs.values()), request.out / "logs", report)
     scores = {name: _scores(name, job.data, report) for name, job in jobs.items() if name not in diverged}
     if not scores:
@@ -93,8 +102,7 @@ def _digest(path: Path | None) -> str:
         return data.digest
 
 
-def _job(row: Row, name: str, seed: int, size: Scale, data: Path) -> Job:
-    settings = (*size.settings, *row.settings, f"run.seed={seed}")
+def _job(name: str, size: Scale, settings: tuple[str, ...], data: Path) -> Job:
     load_recipe(size.recipe, settings)  # a fault in a row shows before hours of training
     return Job(name, size.recipe, data, settings)
 

@@ -195,7 +195,6 @@ def test_the_wrong_kind_of_artifact_is_named(here, refused):
     assert "sym3d.images" in refused(3, "export", "faces.h5", "-o", "out")
 
 
-<<<<<<< HEAD
 def test_features(here, place, refused):
     few = ["--steps", 1, "--batch", 4, "--width", 0.0625]
     made = here("features", "faces.h5", "features.h5", *few)
@@ -209,7 +208,8 @@ def test_features(here, place, refused):
     )
     assert lines(here("train", "tiny", "--data", "faces.h5", *SHORT, *using, "loss.features_path=features.h5"))
     assert "features.h5" in here("info", "runs/self/checkpoint.h5").stdout
-=======
+
+
 def test_synth_from_a_face_model(sym3d, refused, tmp_path):
     write_model(tmp_path / "model.h5", tiny_arrays())
     command = ("synth", "out.h5", "-n", 2, "--morphable", "model.h5")
@@ -219,4 +219,3 @@ def test_synth_from_a_face_model(sym3d, refused, tmp_path):
     (tmp_path / "model.h5").write_bytes(b"no model")
     assert "is not an HDF5 file" in refused(3, *command)
     assert "does not exist" in refused(3, "synth", "other.h5", "--morphable", "absent.h5")
->>>>>>> c315ae9

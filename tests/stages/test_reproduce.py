@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import stages.reproduce
+from stages.artifact import open_artifact
 from stages.errors import InputError, UsageError
 from stages.recipe import load_recipe
 from stages.reproduce import TABLES, ReproduceRequest, run
 from stages.reproduce.report import Line, Spread
-from stages.reproduce.tables import Row, scale
+from stages.reproduce.tables import LEARNED, Row, scale
 from tests.stages.small import write_data
 from tests.stages.test_train import write_images
 
@@ -38,7 +39,8 @@ def test_every_row_is_a_valid_recipe(table, quick):
     size = scale(quick, None)
     full = load_recipe(size.recipe, size.settings)
     for row in TABLES[table]:
-        changed = load_recipe(size.recipe, (*size.settings, *row.settings))
+        learned = ("loss.features_path=f.h5",) if LEARNED in row.settings else ()
+        changed = load_recipe(size.recipe, (*size.settings, *row.settings, *learned))
         if row.training in ("full", None):
             assert changed == full
         elif row.quick or not quick:
@@ -88,6 +90,16 @@ def test_a_training_that_fails_is_named_with_its_reason(here, monkeypatch):
     monkeypatch.setitem(stages.reproduce.TABLES, "baselines", (row,))
     with pytest.raises(InputError, match=r"quick-\w+-broken-0: its training failed \(.*64 pixels.*see results/logs"):
         run(ReproduceRequest("baselines", Path("faces.h5"), quick=True, steps=1))
+
+
+def test_features_are_learned_before_the_runs_that_need_them(here, monkeypatch):
+    row = Row("self-supervised", (1, 1, 1, 1), "self", (LEARNED, "optim.batch=2"))
+    monkeypatch.setitem(stages.reproduce.TABLES, "baselines", (row,))
+    monkeypatch.setattr(stages.reproduce, "FEATURES", (1 / 16, 1, 4))
+    result = run(ReproduceRequest("baselines", Path("faces.h5"), quick=True, steps=1))
+    assert result.lines[0].side.mean > 0
+    with open_artifact(next(here.glob("runs/*-self-0/checkpoint.h5"))) as checkpoint:
+        assert checkpoint.provenance["parents"][1]["name"].endswith("-features.h5")
 
 
 def test_what_makes_no_sense_is_refused(here):
