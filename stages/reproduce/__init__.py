@@ -35,7 +35,7 @@ class ReproduceRequest:
     """table: one of TABLES. data: a sym3d.images file with true depth, whose train split is learned and whose test
     split is judged. perturbed: the same with perturbed images, for the table that compares them. quick: small runs.
     seeds: how many, from 0; None is 1 for quick tables and 3 otherwise. steps: of every training; None is the recipe's
-    (3,000 for quick tables). The table goes to ``out``, the runs to runs/.
+    (8,000 for quick tables). The table goes to ``out``, the runs to runs/.
     """
 
     table: str

@@ -70,6 +70,6 @@ TABLES = {
 def scale(quick: bool, steps: int | None) -> Scale:
     """Small runs for two CPU cores, or the paper's recipe; ``steps`` replaces their length."""
     if quick:
-        return Scale("quick", "small", (f"optim.steps={steps or 3000}",), 1)
+        return Scale("quick", "small", (f"optim.steps={steps or 8000}",), 1)
     length = () if steps is None else (f"optim.steps={steps}",)
     return Scale("full", "synfaces", length, 3)
