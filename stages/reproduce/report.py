@@ -89,7 +89,8 @@ def _spread(spread: Spread | None, digits: int) -> str:
 
 def _picture(title: str, rows: Sequence[Sequence[str]]) -> np.ndarray:
     font = ImageFont.load_default(FONT)
-    cells = [HEAD, *rows]
+    head = [cell.replace("×10⁻²", "/ 0.01") for cell in HEAD]  # the font has no raised figures
+    cells = [head, *rows]
     widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(HEAD))]
     picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, LINE * (len(cells) + 1) + 2 * MARGIN), PAPER)
     draw = ImageDraw.Draw(picture)
