@@ -1,6 +1,5 @@
 """Turn a checkpoint of the reference implementation into a ``sym3d.checkpoint``."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import make_provenance, write_artifact
+from stages.artifact import file_sha256, make_provenance, write_artifact
 from stages.errors import InputError, OutputError
 from stages.io.foreign import read_torch_checkpoint
 from stages.io.sources import printable
@@ -83,7 +82,7 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
             request.source, f"weights are not finite: {', '.join(broken[:3])}", "use an earlier checkpoint"
         )
 
-    source = {"name": request.source.name, "schema": "torch", "digest": _file_digest(request.source), "provenance": {}}
+    source = {"name": request.source.name, "schema": "torch", "digest": file_sha256(request.source), "provenance": {}}
     epoch = foreign.numbers.get("epoch")
     epoch = epoch if isinstance(epoch, int) and 0 <= epoch < 2**31 else 0
     write_artifact(
@@ -116,8 +115,3 @@ def _recipe(request: ImportRequest, size: int, width: float, confidence: bool) -
     measured = {"size": size, "width": width, "confidence": confidence}
     model = request.like.model_copy(update=measured | {"convex_prior": 0.0, "symmetric": False})
     return recipe.model_copy(update={"model": model})
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import Artifact, make_provenance, open_artifact, write_artifact
+from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
 from stages.core.metrics import evaluation_mask, mad, relief, side
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
@@ -271,8 +271,8 @@ def _refuse_stale(out: Path, provenance: dict) -> None:
     if not out.exists():
         return
     with open_artifact(out, "sym3d.scores") as there:
-        before = [there.provenance.get("recipe"), *(p.get("digest") for p in there.provenance.get("parents", []))]
-    if before != [provenance["recipe"], *(parent["digest"] for parent in provenance["parents"])]:
+        same = same_origin(there.provenance, provenance)
+    if not same:
         raise StaleError(out, "holds the scores of something else", "add --overwrite or choose another output")
 
 

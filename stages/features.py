@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.artifact import Artifact, make_provenance, open_artifact, write_artifact
+from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.core.perceptual import VGG16Features
 from stages.data.batches import batch_rows
@@ -140,21 +140,13 @@ def _find_before(out: Path, provenance: dict) -> Path | None:
     there = [(path, schema) for path, schema in there if path.exists()]
     for path, schema in there:
         with open_artifact(path, schema) as artifact:
-            if _identity(artifact.provenance) == _identity(provenance):
+            if same_origin(artifact.provenance, provenance):
                 return path
     if there:
         raise StaleError(
             there[0][0], "was made from other images or settings", "add --overwrite or choose another output"
         )
     return None
-
-
-def _identity(provenance: dict) -> tuple:
-    return (
-        provenance.get("recipe"),
-        provenance.get("seed"),
-        [parent.get("digest") for parent in provenance.get("parents", [])],
-    )
 
 
 def _load(images: Artifact, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["Ranks", "is_lost_peer", "joined", "peers"]
+__all__ = ["Ranks", "is_lost_peer", "joined"]
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,10 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
 
 
-def peers() -> Ranks:
-    """What torchrun says in the environment; one process without it. Nothing is connected yet."""
-    return Ranks(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
-
-
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Connected with the others: over NCCL and a device for each process where there is CUDA, over gloo elsewhere."""
-    ranks = peers()
+    """Connected with those that torchrun names: over NCCL and a device for each where there is CUDA, gloo elsewhere."""
+    ranks = Ranks(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     if ranks.count == 1:
         yield ranks
         return

@@ -28,12 +28,11 @@ class ValidationImages:
 
 
 @torch.inference_mode()
-def validate(model: Sym3D, data: ValidationImages, ranks: Ranks | None = None) -> tuple[dict[str, float], list[str]]:
+def validate(model: Sym3D, data: ValidationImages, ranks: Ranks = Ranks()) -> tuple[dict[str, float], list[str]]:
     """SIDE ×10⁻² and MAD° where truth exists, and the signs of known failures. Leaves the model in train mode.
 
     Each of ``ranks`` takes every count-th image, and all get the means over all images.
     """
-    ranks = ranks or Ranks()
     model.eval()
     scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
     signs: list[str] = []

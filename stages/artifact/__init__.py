@@ -5,6 +5,7 @@ from stages.artifact.provenance import make_provenance
 from stages.artifact.reader import Artifact, open_artifact
 from stages.artifact.rows import RowWriter
 from stages.artifact.schema import SCHEMAS, Field, Schema
+from stages.artifact.stale import same_origin
 from stages.artifact.writer import write_artifact
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "make_provenance",
     "open_artifact",
     "read_foreign",
+    "same_origin",
     "write_artifact",
 ]

@@ -5,7 +5,14 @@ from typing import Any
 
 from stages.artifact.meta import parent_digests
 
-__all__ = ["difference"]
+__all__ = ["difference", "same_origin"]
+
+
+def same_origin(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two provenances name the same recipe, seed and parents, and so the same result."""
+    return all(one.get(key) == other.get(key) for key in ("recipe", "seed")) and (
+        parent_digests(one) == parent_digests(other)
+    )
 
 
 def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:

@@ -89,7 +89,7 @@ def _raster(place: Place) -> Iterator[Race]:
 def _rasterise(place: Place, backend: str, count: int, backward: bool) -> Call:
     """Smooth surfaces with folds, seen from many sides."""
     coarse = 0.95 + 0.05 * torch.rand(count, 1, 8, 8)
-    depth = F.interpolate(coarse, (place.size, place.size), mode="bicubic")[:, 0]
+    depth = F.interpolate(coarse, (place.size, place.size), mode="bicubic", align_corners=False)[:, 0]
     view = torch.randn(count, 6) * torch.tensor([0.2, 0.4, 0.2, 0.02, 0.02, 0.0])
     points = apply_view(back_project(depth), view).to(place.device).requires_grad_(backward)
 

@@ -22,7 +22,7 @@ from .raster import rasterise_depth
 
 __all__ = ["Factors", "Reconstruction", "Sym3D"]
 
-MIRRORED = (1, -1, -1, -1, 1, 1)  # signs of pitch, yaw, roll and t_x, t_y, t_z in a mirror
+IN_A_MIRROR = (1, -1, -1, -1, 1, 1)  # signs of pitch, yaw, roll and t_x, t_y, t_z in a mirror
 BORDER = 2  # columns on the left and the right whose canonical depth is fixed
 
 
@@ -119,7 +119,7 @@ class Sym3D(nn.Module):
         xy, z = max_translation_xy, max_translation_z
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
-        self.register_buffer("mirror", torch.tensor(MIRRORED, dtype=torch.float32), persistent=False)
+        self.register_buffer("in_a_mirror", torch.tensor(IN_A_MIRROR, dtype=torch.float32), persistent=False)
         self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
 
     @property
@@ -148,7 +148,7 @@ class Sym3D(nn.Module):
         if not (self.symmetric and name == "netV"):
             return network(image)
         plain, mirrored = network(torch.cat([image, image.flip(-1)])).chunk(2)
-        return (plain.float() + mirrored.float() * self.mirror) / 2
+        return (plain.float() + mirrored.float() * self.in_a_mirror) / 2
 
     def interpret(self, said: dict) -> Factors:
         """Name of a network → what it said about the images: numbers become metres, radians and light, in float32."""

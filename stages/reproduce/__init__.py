@@ -87,7 +87,7 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
     if not scores:
         raise InputError(request.table, "all of its trainings diverged", f"see {request.out / 'logs'}")
     lines = tuple(_line(row, names(row), scores) for row in rows)
-    facts = _facts(request, size, len(seeds), next(iter(scores)))
+    facts = _facts(request, size, len(seeds), next(iter(scores)), lines)
     name = f"{request.table}-{size.name}"
     files = write_table(request.out, name, f"{request.table.capitalize()} ({size.name})", lines, facts)
     return ReproduceResult(lines, tuple(files))
@@ -155,7 +155,7 @@ def _spread(runs: Sequence[np.ndarray]) -> Spread:
     return Spread(float(np.mean(means)), float(over_images), float(np.std(means)))
 
 
-def _facts(request: ReproduceRequest, size: Scale, seeds: int, run: str) -> dict[str, str]:
+def _facts(request: ReproduceRequest, size: Scale, seeds: int, run: str, lines: Sequence[Line]) -> dict[str, str]:
     loaded = load_model(Path("runs") / run)
     device = pick_device()
     named = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {platform.machine()}"
@@ -169,6 +169,7 @@ def _facts(request: ReproduceRequest, size: Scale, seeds: int, run: str) -> dict
         "data": about,
         "recipe": f"{find_recipe(size.recipe).stem}, {loaded.step:,} steps of {loaded.recipe.optim.batch}",
         "device": named,
+        "training": f"{sum(line.seconds for line in lines) / 60:.0f} minutes in all",
         "versions": ", ".join(f"{name} {version}" for name, version in loaded.provenance["versions"].items()),
         "commit": loaded.provenance["git"].get("revision", "of an installed copy"),
     }

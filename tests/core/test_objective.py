@@ -18,7 +18,9 @@ def scene():
     torch.manual_seed(0)
     model = Sym3D(64, 0.125, convex_prior=1.0)
     features = torch.nn.Conv2d(3, 32, 4, stride=4).requires_grad_(False)
-    image = torch.nn.functional.interpolate(torch.rand(4, 3, 8, 8), (64, 64), mode="bicubic").clamp(0, 1) * 2 - 1
+    coarse = torch.rand(4, 3, 8, 8)
+    smooth = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic", align_corners=False)
+    image = smooth.clamp(0, 1) * 2 - 1
     optimizer = torch.optim.Adam(model.parameters(), 3e-4)
     for _ in range(5):
         optimizer.zero_grad()

@@ -16,7 +16,7 @@ def surfaces(count, seed=0):
     """Points of ``count`` smooth surfaces of 64 × 64 vertices, seen from many sides."""
     generator = torch.Generator().manual_seed(seed)
     coarse = 0.95 + 0.05 * torch.rand(count, 1, 8, 8, generator=generator)
-    depth = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic")[:, 0]
+    depth = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic", align_corners=False)[:, 0]
     view = torch.randn(count, 6, generator=generator) * torch.tensor([0.2, 0.4, 0.2, 0.02, 0.02, 0.0])
     return apply_view(back_project(depth), view).cuda()
 

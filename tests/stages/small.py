@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from stages.artifact import make_provenance, write_artifact
+from stages.core.metrics import evaluation_mask, mad, side
 from stages.core.model import Sym3D
 from stages.loading import build_model
 from stages.recipe import parse_recipe
@@ -61,3 +62,18 @@ def write_data(path: Path, count: int = 10, size: int = 64, seed: int = 0, truth
         arrays["mask"] = np.repeat(disc[None], count, 0)
     write_artifact(path, "sym3d.images", arrays | replaced, provenance=make_provenance(recipe=f"test {seed}"))
     return path
+
+
+def trivial_scores(faces: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """SIDE and MAD (degrees) of a constant depth and of the average one, over faces with ``depth`` and ``mask``."""
+    mask = torch.from_numpy(faces["mask"])
+    depth = torch.where(mask, torch.from_numpy(faces["depth"]), 1.0)
+    seen = mask.sum(0)
+    average = torch.where(mask, depth, 0).sum(0) / seen.clamp(min=1)
+    average = torch.where(seen > 0, average, depth[mask].mean()).expand_as(depth)
+    judge = evaluation_mask(mask, torch.ones_like(mask))
+    answers = {"constant": torch.ones_like(depth), "average": average}
+    return {
+        name: (side(answer, depth, judge).mean().item(), mad(answer, depth, judge).mean().item())
+        for name, answer in answers.items()
+    }

@@ -10,7 +10,6 @@ import torch
 from stages import synth
 from stages.artifact import file_sha256, open_artifact
 from stages.core.camera import apply_view, pixel_rays, project
-from stages.core.metrics import evaluation_mask, mad, side
 from stages.data import meshes
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import AXIS, INSIDE, MIDDLE, ZOOM, FaceModel, build_model
@@ -20,6 +19,7 @@ from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.topology import close_holes, corner_lists
 from stages.errors import InputError, StaleError
 from stages.synth import SynthRequest, read_model
+from tests.stages.small import trivial_scores
 from tests.stages.tiny_face import COLUMNS, ROWS, tiny_arrays, write_model
 
 
@@ -473,19 +473,14 @@ def test_a_real_model_gives_faces_like_the_papers(real):
     """Constant depth: SIDE 2.7e-2, MAD 43°; average true depth: 2.0e-2, 23° (docs/synthetic-faces.md has ours)."""
     parts = [faces_of(real, range(start, start + 16), seed=9) for start in range(0, 80, 16)]
     faces = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    mask = torch.from_numpy(faces["mask"])
-    depth = torch.where(mask, torch.from_numpy(faces["depth"]), 1.0)
-    seen = mask.sum(0)
-    average = torch.where(mask, depth, 0).sum(0) / seen.clamp(min=1)
-    average = torch.where(seen > 0, average, depth[mask].mean()).expand_as(depth)
-    judge = evaluation_mask(mask, torch.ones_like(mask))
-    constant = torch.ones_like(depth)
-    assert 2.0e-2 < side(constant, depth, judge).mean() < 3.0e-2
-    assert 36 < mad(constant, depth, judge).mean() < 46
-    assert 1.1e-2 < side(average, depth, judge).mean() < 2.2e-2
-    assert 20 < mad(average, depth, judge).mean() < 27
-    assert 0.6 < mask.float().mean() < 0.85
-    assert ((depth[mask] > 0.9) & (depth[mask] < 1.1)).float().mean() > 0.98
+    scores = trivial_scores(faces)
+    assert 2.0e-2 < scores["constant"][0] < 3.0e-2
+    assert 36 < scores["constant"][1] < 46
+    assert 1.1e-2 < scores["average"][0] < 2.2e-2
+    assert 20 < scores["average"][1] < 27
+    mask, depth = faces["mask"], faces["depth"]
+    assert 0.6 < mask.mean() < 0.85
+    assert ((depth[mask] > 0.9) & (depth[mask] < 1.1)).mean() > 0.98
 
 
 def test_a_real_model_faces_the_viewer_upright(real):

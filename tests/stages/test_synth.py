@@ -8,7 +8,6 @@ from stages import synth
 from stages.artifact import open_artifact
 from stages.core import raster
 from stages.core.camera import FOV, apply_view, pixel_rays, project
-from stages.core.metrics import evaluation_mask, mad, side
 from stages.data import appearance, appearance_cpu, surfaces
 from stages.data.draws import NOISE, Draws
 from stages.data.face_points import KEY_POINTS
@@ -17,6 +16,7 @@ from stages.data.scenery import PITCH, ROLL, YAW, draw_view
 from stages.data.surfaces import render
 from stages.errors import StaleError, UsageError
 from stages.synth import SynthRequest, split_of
+from tests.stages.small import trivial_scores
 
 
 @pytest.fixture(scope="module")
@@ -214,17 +214,11 @@ def test_an_image_uses_all_the_noise_that_is_drawn_for_it_and_no_more():
 def test_trivial_baselines_are_about_the_papers():
     """Constant depth: SIDE 2.7e-2, MAD 43°; average true depth: 2.0e-2, 23° (docs/synthetic-faces.md has ours)."""
     faces = render_faces(9, range(120))
-    mask = torch.from_numpy(faces["mask"])
-    depth = torch.where(mask, torch.from_numpy(faces["depth"]), 1.0)
-    seen = mask.sum(0)
-    average = torch.where(mask, depth, 0).sum(0) / seen.clamp(min=1)
-    average = torch.where(seen > 0, average, depth[mask].mean()).expand_as(depth)
-    judge = evaluation_mask(mask, torch.ones_like(mask))
-    constant = torch.ones_like(depth)
-    assert 2.2e-2 < side(constant, depth, judge).mean() < 3.0e-2
-    assert 38 < mad(constant, depth, judge).mean() < 46
-    assert 1.3e-2 < side(average, depth, judge).mean() < 2.2e-2
-    assert 20 < mad(average, depth, judge).mean() < 27
+    scores = trivial_scores(faces)
+    assert 2.2e-2 < scores["constant"][0] < 3.0e-2
+    assert 38 < scores["constant"][1] < 46
+    assert 1.3e-2 < scores["average"][0] < 2.2e-2
+    assert 20 < scores["average"][1] < 27
 
 
 def test_backgrounds_are_quiet(faces):
