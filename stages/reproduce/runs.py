@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from stages.errors import DivergedError, InputError
+from stages.interrupt import stop_requested
 from stages.io.files import make_folder
 from stages.progress import Report
 
@@ -33,16 +34,18 @@ class Job:
 def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
     """Run all jobs; those that are complete see it themselves. Returns the names of those that diverged.
 
-    Raises InputError with the last line of a job that failed otherwise; what runs beside it is stopped and resumes
-    later, as on Ctrl-C.
+    Raises InputError with the last line of a job that failed otherwise, and KeyboardInterrupt after Ctrl-C or SIGTERM;
+    what runs then is stopped, saved, and resumes later.
     """
     make_folder(logs)
     waiting, diverged = list(jobs), set()
     places = [str(gpu) for gpu in range(torch.cuda.device_count())] or [None] * len(os.sched_getaffinity(0))
     running: dict[int, tuple[Job, subprocess.Popen]] = {}
-    with report.task("trainings", len(jobs)) as task:
+    with stop_requested() as stopping, report.task("trainings", len(jobs)) as task:
         try:
             while waiting or running:
+                if stopping():
+                    raise KeyboardInterrupt
                 for place in range(len(places)):
                     if waiting and place not in running:
                         job = waiting.pop(0)

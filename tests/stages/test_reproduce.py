@@ -69,7 +69,8 @@ def test_a_table_of_tiny_runs(here):
     assert [path.stat().st_mtime_ns for path in runs] == before, "what was complete was done again"
 
 
-def test_interrupted_trainings_are_saved_and_resumed(here):
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_interrupted_trainings_are_saved_and_resumed(number, here):
     command = [sys.executable, "-m", "sym3d_cli", "reproduce", "baselines", "faces.h5", "--quick", "--steps"]
     process = subprocess.Popen([*command, "600"], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -77,7 +78,7 @@ def test_interrupted_trainings_are_saved_and_resumed(here):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again to resume" in err
