@@ -17,7 +17,7 @@ from stages.device import flushing_denormals, pick_device
 from stages.errors import InputError, MissingPartError, PeerLostError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
-from stages.loading import build_features, build_model, load_model
+from stages.loading import build_features, build_model, load_model, start_from
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
@@ -27,6 +27,11 @@ from stages.validation import ValidationImages, validate, write_sample_sheet
 __all__ = ["TrainRequest", "TrainResult", "run"]
 
 TRAIN, VALIDATION = 0, 1
+OTHER = {  # what an unknown parent of each schema means
+    "sym3d.images": "on other data",
+    "sym3d.features": "with other features",
+    "sym3d.checkpoint": "from other weights",
+}
 SETTLED = 500  # steps; before that every run shows symptoms
 
 
@@ -75,13 +80,17 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
 def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
     state = _fresh_state(recipe)
+    initial, notes = _initialise(state, recipe)
     features, origin = build_features(recipe)
     if features is not None:
         features.to(pick_device(), memory_format=torch.channels_last)
-    parents = [data.parent, *origin]
+    parents = [data.parent, *origin, *initial]
     if checkpoint.exists() and not request.overwrite:
         _check_same_run(checkpoint, recipe, parents)
         restore(checkpoint, state)
+    else:
+        for note in notes:
+            report.note(note)
     provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=parents)
     total = recipe.optim.steps or recipe.optim.epochs * (len(data.train.image) // recipe.optim.batch)
     if state.step:
@@ -220,6 +229,16 @@ def _fresh_state(recipe: Recipe) -> TrainingState:
     return TrainingState(model, average, optimizer)
 
 
+def _initialise(state: TrainingState, recipe: Recipe) -> tuple[list[dict], list[str]]:
+    """Give a fresh state the weights of optim.init; returns what start_from says."""
+    if recipe.optim.init is None:
+        return [], []
+    parent, notes = start_from(state.model, recipe.model, recipe.optim.init)
+    if state.average is not None:
+        state.average.load_state_dict(state.model.state_dict())
+    return [parent], notes
+
+
 def _check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> None:
     """A run may go on for longer, and be logged otherwise, but not with other data, features or another method."""
     fix = "restore it, start another run with --name, or begin again with --overwrite"
@@ -230,9 +249,9 @@ def _check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> No
         differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
         raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
     digests = {parent.get("digest") for parent in loaded.provenance["parents"]}
-    for parent, what in zip(parents, ("on other data", "with other features"), strict=False):
+    for parent in parents:
         if parent["digest"] not in digests:
-            raise StaleError(checkpoint, f"was trained {what} than {parent['name']}", fix)
+            raise StaleError(checkpoint, f"was trained {OTHER[parent['schema']]} than {parent['name']}", fix)
 
 
 def _method(recipe: Recipe) -> dict[str, object]:
@@ -244,6 +263,7 @@ def _method(recipe: Recipe) -> dict[str, object]:
     }
     for key in ("optim.steps", "optim.epochs", "data.images", "data.make", "loss.features_path"):
         del flat[key]
+    flat["optim.init"] = "given" if recipe.optim.init else None  # which weights, their digest says
     return flat | {"run.seed": recipe.run.seed}
 
 
