@@ -14,24 +14,20 @@ from torch import Tensor
 from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.device import flushing_denormals, pick_device
-from stages.errors import InputError, MissingPartError, PeerLostError, StaleError, UsageError
+from stages.errors import InputError, MissingPartError, PeerLostError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
-from stages.loading import build_features, build_model, load_model, start_from
+from stages.loading import build_features, build_model, start_from
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
+from stages.same_run import check_same_run
 from stages.steps import Losses, TrainingImages, read_losses, take_step
 from stages.validation import ValidationImages, validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
 
 TRAIN, VALIDATION = 0, 1
-OTHER = {  # what an unknown parent of each schema means
-    "sym3d.images": "on other data",
-    "sym3d.features": "with other features",
-    "sym3d.checkpoint": "from other weights",
-}
 SETTLED = 500  # steps; before that every run shows symptoms
 
 
@@ -86,7 +82,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         features.to(pick_device(), memory_format=torch.channels_last)
     parents = [data.parent, *origin, *initial]
     if checkpoint.exists() and not request.overwrite:
-        _check_same_run(checkpoint, recipe, parents)
+        check_same_run(checkpoint, recipe, parents)
         restore(checkpoint, state)
     else:
         for note in notes:
@@ -237,34 +233,6 @@ def _initialise(state: TrainingState, recipe: Recipe) -> tuple[list[dict], list[
     if state.average is not None:
         state.average.load_state_dict(state.model.state_dict())
     return [parent], notes
-
-
-def _check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> None:
-    """A run may go on for longer, and be logged otherwise, but not with other data, features or another method."""
-    fix = "restore it, start another run with --name, or begin again with --overwrite"
-    loaded = load_model(checkpoint)
-    was, now = (_method(r) for r in (loaded.recipe, recipe))
-    changed = sorted(key for key in was | now if was.get(key) != now.get(key))
-    if changed:
-        differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
-        raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
-    digests = {parent.get("digest") for parent in loaded.provenance["parents"]}
-    for parent in parents:
-        if parent["digest"] not in digests:
-            raise StaleError(checkpoint, f"was trained {OTHER[parent['schema']]} than {parent['name']}", fix)
-
-
-def _method(recipe: Recipe) -> dict[str, object]:
-    """The dotted settings that decide what a given step computes."""
-    flat = {
-        f"{section}.{key}": value
-        for section, values in recipe.model_dump(include={"model", "loss", "optim", "data"}).items()
-        for key, value in values.items()
-    }
-    for key in ("optim.steps", "optim.epochs", "data.images", "data.make", "loss.features_path"):
-        del flat[key]
-    flat["optim.init"] = "given" if recipe.optim.init else None  # which weights, their digest says
-    return flat | {"run.seed": recipe.run.seed}
 
 
 def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) -> dict[str, float]:

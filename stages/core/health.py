@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .model import Factors
 
-__all__ = ["convexity", "symptoms"]
+__all__ = ["collapsed", "convexity", "symptoms"]
 
 
 def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -20,6 +20,11 @@ def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     near, dome = -depth[:, inner, inner].flatten(1), dome[inner, inner].flatten()
     near, dome = near - near.mean(1, keepdim=True), dome - dome.mean()
     return (near * dome).sum(1) / (near.norm(dim=1) * dome.norm()).clamp(min=1e-12)
+
+
+def collapsed(angles: Float[Tensor, "b 3"]) -> bool:
+    """Whether the viewpoints of a batch, in radians, are all much the same large rotation."""
+    return bool(((angles.mean(0).abs() > math.radians(25)) & (angles.std(0) < math.radians(8))).any())
 
 
 def symptoms(factors: Factors, depth_range: float) -> list[str]:
@@ -34,8 +39,6 @@ def symptoms(factors: Factors, depth_range: float) -> list[str]:
     roughness = (depth.diff(dim=2).abs().mean() + depth.diff(dim=1).abs().mean()).item() / depth_range
     if roughness > 0.1:
         found.append("the depth is noisy; try loss.smoothness=0.1")
-    angles = factors.view[:, :3]
-    stuck = (angles.mean(0).abs() > math.radians(25)) & (angles.std(0) < math.radians(8))
-    if stuck.any():
+    if collapsed(factors.view[:, :3]):
         found.append("every viewpoint is the same rotation (collapsed); try a lower optim.lr or calmer backgrounds")
     return found

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,9 +13,10 @@ from stages.io.files import make_folder, write_file
 from stages.io.pictures import write_png
 from stages.reproduce.tables import Figures
 
-__all__ = ["Line", "Spread", "write_table"]
+__all__ = ["HEAD", "DepthLine", "Line", "Spread", "write_table"]
 
 HEAD = ("", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds")
+KEY = "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means."
 INK, FAINT, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
 LINE, MARGIN, FONT = 40, 24, 20
 
@@ -27,10 +29,27 @@ class Spread:
     over_images: float
     over_seeds: float
 
+    @classmethod
+    def of(cls, runs: Sequence[np.ndarray]) -> "Spread":
+        """Of the figures for each image of several runs; NaN stands for images that could not be judged."""
+        means = [np.nanmean(values, dtype=np.float64) for values in runs]
+        over_images = np.mean([np.nanstd(values, dtype=np.float64) for values in runs])
+        return cls(float(np.mean(means)), float(over_images), float(np.std(means)))
+
+    def shown(self, digits: int) -> str:
+        seeds = f" ({self.over_seeds:.{digits}f})" if self.over_seeds else ""
+        return f"{self.mean:.{digits}f} ± {self.over_images:.{digits}f}{seeds}"
+
+
+class Line(Protocol):
+    """A row of any table: a dataclass with its figures, which knows how to show them."""
+
+    def cells(self) -> tuple[str, ...]: ...
+
 
 @dataclass(frozen=True)
-class Line:
-    """A row with its figures; SIDE ×10⁻² and MAD in degrees. hollow, diverged: how many seeds are or did."""
+class DepthLine:
+    """A row of the tables of errors in depth, SIDE ×10⁻² and MAD in degrees. hollow, diverged: how many seeds are or did."""
 
     label: str
     paper: Figures
@@ -46,26 +65,34 @@ class Line:
         notes = [f"{self.hollow} hollow"] * bool(self.hollow) + [f"{self.diverged} diverged"] * bool(self.diverged)
         return (
             self.label,
-            _spread(self.side, 2),
-            _spread(self.mad, 1),
+            "none finished" if self.side is None else self.side.shown(2),
+            "none finished" if self.mad is None else self.mad.shown(1),
             f"{side:.2f} ± {side_std:.2f}",
             f"{mad:.1f} ± {mad_std:.1f}",
             ", ".join([str(self.seeds) if self.seeds else "", *notes]),
         )
 
 
-def write_table(folder: Path, name: str, title: str, lines: Sequence[Line], facts: dict[str, str]) -> list[Path]:
-    """NAME.md, NAME.png and NAME.json in ``folder``; ``facts`` say how the figures came about."""
+def write_table(
+    folder: Path,
+    name: str,
+    title: str,
+    lines: Sequence[Line],
+    facts: dict[str, str],
+    head: Sequence[str] = HEAD,
+    key: str = KEY,
+) -> list[Path]:
+    """NAME.md, NAME.png and NAME.json in ``folder``. ``key`` says what the figures are, ``facts`` how they came about."""
     make_folder(folder)
     rows = [line.cells() for line in lines]
     text = "\n".join(
         [
             f"# {title}",
             "",
-            "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means.",
+            key,
             "",
-            f"| {' | '.join(HEAD)} |",
-            "|" + "---|" * len(HEAD),
+            f"| {' | '.join(head)} |",
+            "|" + "---|" * len(head),
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
             *(f"- {key}: {value}" for key, value in facts.items()),
@@ -75,30 +102,24 @@ def write_table(folder: Path, name: str, title: str, lines: Sequence[Line], fact
     data = {"title": title, "rows": [asdict(line) for line in lines], **facts}
     return [
         write_file(folder / f"{name}.md", text.encode()),
-        write_png(folder / f"{name}.png", _picture(title, rows)),
+        write_png(folder / f"{name}.png", _picture(title, head, rows)),
         write_file(folder / f"{name}.json", json.dumps(data, indent=2).encode()),
     ]
 
 
-def _spread(spread: Spread | None, digits: int) -> str:
-    if spread is None:
-        return "none finished"
-    seeds = f" ({spread.over_seeds:.{digits}f})" if spread.over_seeds else ""
-    return f"{spread.mean:.{digits}f} ± {spread.over_images:.{digits}f}{seeds}"
-
-
-def _picture(title: str, rows: Sequence[Sequence[str]]) -> np.ndarray:
+def _picture(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> np.ndarray:
     font = ImageFont.load_default(FONT)
-    head = [cell.replace("×10⁻²", "/ 0.01") for cell in HEAD]  # the font has no raised figures
-    cells = [head, *rows]
-    widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(HEAD))]
+    theirs = [cell.startswith("paper") for cell in head]
+    cells = [[cell.replace("×10⁻²", "/ 0.01") for cell in head], *rows]  # the font has no raised figures
+    widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(head))]
     picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, LINE * (len(cells) + 1) + 2 * MARGIN), PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, MARGIN), title, INK, font)
     for number, row in enumerate(cells, 1):
         y = MARGIN + number * LINE
         for column, cell in enumerate(row):
-            draw.text((MARGIN + sum(widths[:column]), y), cell, FAINT if number == 1 or column in (3, 4) else INK, font)
+            ink = FAINT if number == 1 or theirs[column] else INK
+            draw.text((MARGIN + sum(widths[:column]), y), cell, ink, font)
         draw.line(
             (MARGIN, y + LINE - 8, picture.width - MARGIN, y + LINE - 8), FAINT if number == 1 else (225, 225, 225)
         )
