@@ -74,10 +74,14 @@ def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceR
 
     plain = [job("full", seed) for seed in seeds]
     supervised = [job("supervised", seed, *SUPERVISED) for seed in seeds] if dense else []
-    before = _pretrainings(request, size, seeds)
+    other = digest_of(request.pretrain, ()) if request.pretrain else ""
+    before = _pretrainings(request, size, other, seeds) if request.pretrain else []
     diverged = train_all([*plain, *supervised, *before], logs, report)
-    starts = {seed: first.name for seed, first in zip(seeds, before, strict=False) if first.name not in diverged}
-    after = [job(f"after-{name}", seed, *SETTLED, setting("optim.init", RUNS / name)) for seed, name in starts.items()]
+    after = [
+        job(f"after-{other[:6]}", seed, *SETTLED, setting("optim.init", RUNS / first.name))
+        for seed, first in enumerate(before)
+        if first.name not in diverged
+    ]
     diverged |= train_all(after, logs, report)
     ended = [job.name for job in (*plain, *supervised, *after) if job.name not in diverged]
     if not ended:
@@ -112,13 +116,10 @@ def _truth(path: Path) -> tuple[bool, np.ndarray]:
         return "depth" in data and "mask" in data, truth
 
 
-def _pretrainings(request: ReproduceRequest, size: Scale, seeds: Sequence[int]) -> list[Job]:
-    """On the other faces, for half as long in quick tables; none without such faces."""
-    if request.pretrain is None:
-        return []
+def _pretrainings(request: ReproduceRequest, size: Scale, digest: str, seeds: Sequence[int]) -> list[Job]:
+    """On the other faces, of this digest; for half as long in quick tables."""
     if request.quick:
         size = scale(True, max(1, (request.steps or QUICK_STEPS) // 2))
-    digest = digest_of(request.pretrain, ())
     return [
         make_job(naming(size, digest, "first", seed), size, (*size.settings, f"run.seed={seed}"), request.pretrain)
         for seed in seeds

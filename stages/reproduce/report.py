@@ -49,7 +49,7 @@ class Line(Protocol):
 
 @dataclass(frozen=True)
 class DepthLine:
-    """A row of the tables of errors in depth, SIDE ×10⁻² and MAD in degrees. hollow, diverged: how many seeds are or did."""
+    """A row of the tables of errors in depth: SIDE ×10⁻², MAD in degrees, and how many seeds are hollow or diverged."""
 
     label: str
     paper: Figures
@@ -82,7 +82,7 @@ def write_table(
     head: Sequence[str] = HEAD,
     key: str = KEY,
 ) -> list[Path]:
-    """NAME.md, NAME.png and NAME.json in ``folder``. ``key`` says what the figures are, ``facts`` how they came about."""
+    """NAME.md, NAME.png and NAME.json in ``folder``: ``key`` says what the figures are, ``facts`` where from."""
     make_folder(folder)
     rows = [line.cells() for line in lines]
     text = "\n".join(
