@@ -19,6 +19,7 @@ from sym3d_cli.commands import (
     import_,
     infer,
     info,
+    models,
     prep,
     recipes,
     reproduce,
@@ -136,6 +137,7 @@ for name, module in {
     "doctor": doctor,
 }.items():
     app.command(name, epilog=epilog(module.EXAMPLES))(module.main)
+app.add_typer(models.app, name="models", epilog=epilog(models.EXAMPLES))
 app.add_typer(recipes.app, name="recipes", epilog=epilog(recipes.EXAMPLES))
 
 
