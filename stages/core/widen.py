@@ -18,8 +18,8 @@ GROUP = 4  # channels of one group norm; groups are copied whole, so that means 
 def widened(narrow: dict[str, Tensor], wide: Sym3D) -> dict[str, Tensor]:
     """The state dict with which ``wide`` gives the answers of the model whose state dict is ``narrow``.
 
-    Every channel becomes k copies, k the ratio of the widths. Copies take unequal shares of what the next layer read from the
-    one, at random (torch's generator), or they would learn the same for ever.
+    Every channel becomes k copies, k the ratio of the widths. Of what the next layer read from the one, copies take
+    unequal shares, at random (torch's generator): equal ones would learn the same for ever.
 
     Raises ValueError when the channel counts are not multiples, or the networks are others.
     """
@@ -30,8 +30,7 @@ def widened(narrow: dict[str, Tensor], wide: Sym3D) -> dict[str, Tensor]:
         for name, parameter in module.named_parameters(recurse=False):
             key = f"{path}.{name}"
             turned = isinstance(module, nn.ConvTranspose2d | FromPoint)  # their weights are input first
-            weight = _copied(narrow[key], parameter.shape, turned)
-            state[key] = weight
+            state[key] = _copied(narrow[key], parameter.shape, turned)
     return state
 
 
