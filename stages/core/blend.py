@@ -19,7 +19,7 @@ __all__ = ["picture_scale", "relit_factor", "turned_picture"]
 
 DARKEST = 0.1  # shading below which the photograph holds no colour that more light could bring out
 MOST = 3.0  # by which light may grow or fall
-RELIT_EDGE = 1 / 16  # of the side: what fades out twice over at the edge of a relit surface
+RELIT_EDGE = 1 / 10  # of the side: what fades out twice over at the edge of a relit surface
 TURNED_EDGE = 1 / 40
 
 
@@ -36,7 +36,8 @@ def relit_factor(
     """What the input's pixels are multiplied by when the light changes: new shading by old, 1 at and beyond the edge of
     the surface.
 
-    depth, valid (bool): of the input view. Lights: ambient, diffuse and the unit direction that it shines in, canonical.
+    depth, valid (bool): of the input view. Lights: ambient, diffuse and the unit direction that it shines in, in the
+    canonical frame.
     """
     normal = depth_normals(canonical_depth[None], fov)
     before, after = (shade(normal, light[:1], light[1:2], light[None, 2:]).clamp(min=DARKEST) for light in (old, new))

@@ -105,8 +105,9 @@ def _sample(picture: Float[Tensor, "c h w"], places: Float[Tensor, "n m 2"]) -> 
 
 
 def feather(weight: Float[Tensor, "s s"], edge: float, *, at_border: bool = False) -> Float[Tensor, "s s"]:
-    """Lowered to a soft ramp beside what is low, twice ``edge`` of the side wide, and never raised; ``at_border`` counts
-    what is outside as 0."""
+    """Lowered to a soft ramp beside what is low, twice ``edge`` of the side wide, and never raised.
+
+    ``at_border`` takes what is outside for 0."""
     reach = max(1, round(edge * len(weight)))
     ramp = F.pad(weight[None, None], (reach + 1,) * 4) if at_border else weight[None, None]
     rows, columns = ((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))
