@@ -14,7 +14,7 @@ from stages.core.blend import picture_scale, relit_factor, turned_picture
 from stages.errors import InputError, UsageError
 from stages.io.meshes import build_mesh
 from stages.io.pictures import write_png
-from stages.photographs import LARGEST_TEXTURE, Photographs, open_photographs, place_of, texture_from
+from stages.photographs import LARGEST_TEXTURE, Photographs, check_box, open_photographs, place_of, texture_from
 from stages.progress import Report, Silent
 
 __all__ = ["CompositeRequest", "CompositeResult", "run"]
@@ -66,14 +66,15 @@ def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeRes
         photographs = Photographs([source])
         rows = _rows_of(request, prediction, photographs)
         picture = photographs.pixels(*place_of(prediction, rows[0])[:2]).copy()
+        names = prediction.strings("name")
         with report.task("composite", total=len(rows)) as task:
             for row in rows:
+                check_box(names[row], place_of(prediction, row)[2], picture)
                 if request.yaw is None:
                     _relight(picture, prediction, row, request)
                 else:
                     _turn(picture, prediction, row, request.yaw, photographs)
                 task.advance()
-        names = prediction.strings("name")
         return CompositeResult(write_png(request.out, picture), tuple(names[row] for row in rows))
 
 

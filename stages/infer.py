@@ -102,9 +102,9 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
             report=report,
         )
         entries = inputs.entries
+        require_one(entries, request.inputs[0])
         if inputs.photographs and request.crop is None:
             report.note(f"photographs are cut as for the model's training: --crop {crop.text}")
-        require_one(entries, request.inputs[0])
         make_folder(out)
         writer = stack.enter_context(_writer(out / "prediction.h5", request, crop, loaded, inputs))
         if writer.complete:

@@ -16,7 +16,7 @@ from stages.errors import InputError
 from stages.io.images import UnusableError, decode
 from stages.io.sources import LARGEST_FILE, Item, Source, open_source, printable
 
-__all__ = ["LARGEST_TEXTURE", "Photographs", "open_photographs", "place_of", "read_item", "texture_from"]
+__all__ = ["LARGEST_TEXTURE", "Photographs", "check_box", "open_photographs", "place_of", "read_item", "texture_from"]
 
 LISTS = (".txt", ".lst")
 LARGEST_TEXTURE = 1024  # texels, side
@@ -86,20 +86,17 @@ def texture_from(photographs: Photographs, prediction: Artifact, row: int) -> np
     Raises InputError when the prediction does not say where its rows are from, or the photograph is not there.
     """
     name, content, box = place_of(prediction, row)
-    part, frame = cut_around(photographs.pixels(name, content), box)
+    pixels = photographs.pixels(name, content)
+    check_box(name, box, pixels)
+    part, frame = cut_around(pixels, box)
     maps = {field: torch.from_numpy(prediction[field][row]) for field in ("canonical_depth", "view", "shading")}
     confidence = torch.from_numpy(prediction["confidence"][row]) if "confidence" in prediction else None
-    texture = photo_texture(
-        _unit(part),
-        frame,
-        maps["canonical_depth"],
-        maps["view"],
-        maps["shading"],
-        _unit(prediction["canonical_image"][row]),
-        confidence,
-        fov=float(prediction.attrs["fov"]),
-        size=max(2 * len(maps["canonical_depth"]), min(round(frame[2] - frame[0]), LARGEST_TEXTURE)),
-    )
+    size = max(2 * len(maps["canonical_depth"]), min(round(frame[2] - frame[0]), LARGEST_TEXTURE))
+    fallback, fov = _unit(prediction["canonical_image"][row]), float(prediction.attrs["fov"])
+    try:
+        texture = photo_texture(_unit(part), frame, *maps.values(), fallback, confidence, fov=fov, size=size)
+    except ValueError as error:
+        raise InputError(name, str(error), "infer it again") from error
     return (texture.permute(1, 2, 0) * 255).round().byte().numpy()
 
 
@@ -115,15 +112,21 @@ def place_of(prediction: Artifact, row: int) -> tuple[str, str, tuple[float, ...
     )
 
 
+def check_box(name: str, box: Sequence[float], pixels: np.ndarray) -> None:
+    """Raises InputError unless the box, of the item of that name, has an area and lies in the picture H×W×3."""
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1):  # decoded smaller, it may end a pixel further
+        what = f"its box {tuple(box)} is not inside its photograph of {width}×{height} pixels"
+        raise InputError(name, what, "infer it again")
+
+
 def cut_around(pixels: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:
     """The part of a picture uint8 H×W×3 around the box x0, y0, x1, y1 and where the box lies in that part.
 
     A large part is shrunk by a whole number, so that the box keeps 1 to 2 times LARGEST_TEXTURE pixels.
     """
-    height, width = pixels.shape[:2]
     x0, y0, x1, y1 = box
-    if not (np.isfinite(box).all() and 0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1):
-        raise InputError("box", f"{box} is not inside a picture of {width}×{height} pixels", "infer it again")
     more = AROUND * max(x1 - x0, y1 - y0)
     left, top = max(0, int(x0 - more)), max(0, int(y0 - more))
     part = pixels[top : int(y1 + more) + 1, left : int(x1 + more) + 1]

@@ -23,13 +23,11 @@ from stages.export import run as export
 from stages.infer import InferRequest, crop_of, run
 from stages.io import crops
 from stages.loading import load_model
-from stages.photographs import cut_around
+from stages.photographs import check_box, cut_around
 from stages.prep import PrepRequest
 from stages.prep import run as prep
 
 from .small import RECIPE, small_model, write_checkpoint, write_data
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -226,9 +224,10 @@ def test_the_part_around_a_box():
     assert x1 - x0 == y1 - y0 == 1200
     assert (part[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] == 255).all()
     assert part[: y0 - 1].max() == part[:, : x0 - 1].max() == 0
+    check_box("a.png", (1000, 500, 3400, 2900), picture)
     for wrong in ((0, 0, 5000, 10), (10, 10, 5, 20), (float("nan"), 0, 1, 1)):
-        with pytest.raises(InputError, match="is not inside a picture of 4000×3000"):
-            cut_around(picture, wrong)
+        with pytest.raises(InputError, match="is not inside its photograph of 4000×3000"):
+            check_box("a.png", wrong, picture)
 
 
 # -- and back ---------------------------------------------------------------------------------------------------------
@@ -286,11 +285,10 @@ def test_what_composite_refuses(tmp_path, photo, inferred):
 # -- with the cascades ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not (DATA / "unsup3d_demo.zip").is_file(), reason="the research material is not here")
 @pytest.mark.parametrize(("kind", "folder"), [("cat", "cat_face"), ("face", "human_face")])
-def test_faces_in_a_scene(tmp_path, checkpoint, kind, folder):
+def test_faces_in_a_scene(shared, tmp_path, checkpoint, kind, folder):
     """Two photographs of the reference's demo, pasted into a scene, come back at their places."""
-    with zipfile.ZipFile(DATA / "unsup3d_demo.zip") as archive:
+    with zipfile.ZipFile(shared / "unsup3d_demo.zip") as archive:
         names = [name for name in sorted(archive.namelist()) if folder in name and name.endswith(f"_{kind}.png")]
         faces = [Image.open(io.BytesIO(archive.read(name))).convert("RGB") for name in names[:2]]
     scene = Image.new("RGB", (1200, 800), (120, 130, 125))
