@@ -81,7 +81,7 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
     """
     check_choices(request.formats, request.pose, request.texture)
     check_split(request.split)
-    crop = request.crop and parse_crop(request.crop)
+    crop = None if request.crop is None else parse_crop(request.crop)
     if not request.inputs:
         raise UsageError("infer", "there is nothing to infer", "name images, folders or a sym3d.images file")
     device = pick_device(request.device)
@@ -104,7 +104,7 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         entries = inputs.entries
         require_one(entries, request.inputs[0])
         if inputs.photographs and request.crop is None:
-            report.note(f"photographs are cut as for the model's training: --crop {crop.text}")
+            report.note(f"photographs are cut with --crop {crop.text}, as far as is known of the model's training")
         make_folder(out)
         writer = stack.enter_context(_writer(out / "prediction.h5", request, crop, loaded, inputs))
         if writer.complete:
@@ -131,9 +131,7 @@ def crop_of(loaded: Loaded) -> Crop:
     try:
         return parse_crop(stated)
     except UsageError as error:
-        raise InputError(
-            loaded.path, f"its photographs are cut by {stated!r}, which is no crop", "add --crop"
-        ) from error
+        raise InputError(loaded.path, f"its own crop, {stated!r}, is no crop", "add --crop") from error
 
 
 def _prepared_crop(provenance: dict) -> str:
