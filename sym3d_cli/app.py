@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from stages.errors import Sym3dError
 from sym3d_cli.commands import (
     bench,
+    composite,
     doctor,
     evaluate,
     export,
@@ -130,6 +131,7 @@ for name, module in {
     "infer": infer,
     "eval": evaluate,
     "export": export,
+    "composite": composite,
     "import": import_,
     "info": info,
     "reproduce": reproduce,

@@ -162,10 +162,12 @@ def test_a_killed_run_resumes_to_the_same_bits(number, whole, images, tmp_path):
 
 
 def test_another_recipe_or_other_data_is_stale(whole, tmp_path):
-    folder, _, before = whole
+    folder, result, before = whole
     images = write_images(tmp_path / "faces.h5")
     with pytest.raises(StaleError, match=r"optim\.lr was 0\.001, is 0\.002.*--name"):
         run(TrainRequest(recipe(lr="lr = 2e-3"), folder, images))
+    known = recipe().model_copy(update={"data": recipe().data.model_copy(update={"crop": "cat:0.9"})})
+    assert run(TrainRequest(known, folder, images)).steps == result.steps  # how photographs are cut is no method
     other = write_images(tmp_path / "other.h5", seed=1)
     with pytest.raises(StaleError, match="other data"):
         run(TrainRequest(recipe(), folder, other))
