@@ -26,7 +26,7 @@ def confidence_sheet(path: Path, run: Path, data: Path) -> Path:
         names = [images.strings("name")[row] for row in rows]
     low, high = np.percentile(found["confidence"], RANGE)
     scaled = ((found["confidence"] - low) / max(high - low, 1e-9)).clip(0, 1)
-    sigma, flipped = f"σ {low:.2f} to {high:.2f}", "σ' of the mirrored"
+    sigma, flipped = f"sigma {low:.2f} to {high:.2f}", "sigma' (mirrored)"  # the font has no σ
     lines = [
         {
             "perturbed": found["image"][at],
