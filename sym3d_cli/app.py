@@ -21,9 +21,11 @@ from sym3d_cli.commands import (
     info,
     prep,
     recipes,
+    report,
     reproduce,
     synth,
     train,
+    view,
 )
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
@@ -131,6 +133,8 @@ for name, module in {
     "export": export,
     "import": import_,
     "info": info,
+    "report": report,
+    "view": view,
     "reproduce": reproduce,
     "bench": bench,
     "doctor": doctor,
