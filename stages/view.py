@@ -37,8 +37,8 @@ class ViewRequest:
 def run(request: ViewRequest, *, ready: Callable[[str], None], report: Report = Silent()) -> None:
     """Serve until Ctrl-C or SIGTERM; calls ``ready`` with the address once the pages can be read.
 
-    Three addresses are answered, from memory: the page and its two documents. No path of a request ever becomes the name
-    of a file. Raises InputError as a report does, OutputError when the port cannot be had.
+    Three addresses are answered, from memory: the page and its two documents. No path of a request ever becomes the
+    name of a file. Raises InputError as a report does, OutputError when the port cannot be had.
     """
     pages = Pages(request, report)
     pages.refresh()

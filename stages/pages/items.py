@@ -113,7 +113,7 @@ def _columns(figures: dict[str, np.ndarray]) -> list[Figure]:
 
 
 def _causes(figures: dict[str, np.ndarray], rows: Sequence[int]) -> list[dict]:
-    """Each rule that can be judged here, how many of all items it holds for and which of those shown, and their SIDE."""
+    """Each rule that can be judged here: for how many of all items it holds, which of those shown, and their SIDE."""
     found, at = [], np.array(rows, dtype=int)
     for cause in CAUSES:
         try:

@@ -1,6 +1,7 @@
 """What is not about single items: training curves, sample sheets, histograms of the scores, and the provenance."""
 
 import datetime
+import itertools
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -71,7 +72,7 @@ def _curves(log: dict[str, np.ndarray]) -> dict[str, list]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
         return {
-            name: numbers([np.nanmean(values[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)], 5)
+            name: numbers([np.nanmean(values[a:b]) for a, b in itertools.pairwise(edges)], 5)
             for name, values in log.items()
         }
 

@@ -117,18 +117,17 @@ class Chromium:
     def press(self, key: str, *held: str) -> None:
         """A key, while others are held down."""
         for name, kind in [*((k, "keyDown") for k in (*held, key)), *((k, "keyUp") for k in (key, *held[::-1]))]:
-            text = {"text": name} if kind == "keyDown" and len(name) == 1 else {}
+            typed = "\r" if name == "Enter" else name
+            text = {"text": typed} if kind == "keyDown" and len(typed) == 1 else {}
             code = KEYS.get(name, ord(name[0].upper()))
             self.send("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code, **text)
 
     def centre(self, selector: str) -> tuple[float, float]:
         """The middle of an element, in pixels of the window, once it has been scrolled into it."""
-        return tuple(
-            self.run(
-                f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center',"
-                " behavior: 'instant'}); const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
-            )
-        )
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.run(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        box = self.run(f"{element}.getBoundingClientRect().toJSON()")
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
     def mouse(self, kind: str, x: float, y: float, *, shift: bool = False) -> None:
         self.send(
