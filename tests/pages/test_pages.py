@@ -153,6 +153,7 @@ def test_scores_alone_make_a_table(result):
     assert [item["name"] for item in items["items"]] == HOSTILE
     assert items["pictures"] == []
     assert items_of(None)["items"] == []
+    assert items_of(write_prediction(result / "empty.h5", []))["items"] == []
 
 
 # overview

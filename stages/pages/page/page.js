@@ -402,19 +402,19 @@ const POLL = 2000; // milliseconds
 let text = "", itemsNumber = null;
 
 async function follow() {
+  let answer;
   try {
-    const answer = await (await fetch("overview.json")).text();
-    if (answer !== text) {
-      text = answer;
-      const fresh = JSON.parse(answer);
-      byId("status").textContent = fresh.fault ? `Cannot be read at the moment: ${fresh.fault}` : "Follows the files.";
-      if (!fresh.fault) await update(fresh);
-    }
+    answer = await (await fetch("overview.json")).text();
   } catch {
     text = "";
     byId("status").textContent = "The server has stopped.";
+    return;
   }
-  setTimeout(follow, POLL);
+  if (answer === text) return;
+  const fresh = JSON.parse(answer);
+  byId("status").textContent = fresh.fault ? `Cannot be read at the moment: ${fresh.fault}` : "Follows the files.";
+  if (!fresh.fault) await update(fresh);
+  text = answer;
 }
 
 async function update(fresh) {
@@ -427,7 +427,9 @@ async function update(fresh) {
   }
 }
 
-if (live) follow();
+const keepFollowing = () => follow().finally(() => setTimeout(keepFollowing, POLL));
+
+if (live) keepFollowing();
 else {
   fillOverview();
   fillGallery();
