@@ -10,6 +10,7 @@ from pathlib import Path
 __all__ = ["page", "to_json"]
 
 PARTS = Path(__file__).parent / "page"
+SCRIPTS = ("charts.js", "stage.js", "overview.js", "gallery.js", "viewer.js", "live.js")  # one after the other
 
 
 def to_json(document: object) -> str:
@@ -24,11 +25,7 @@ def page(overview: str = "null", items: str = "null", *, live: bool = False) -> 
     Its policy allows the inlined scripts and style by their hashes, pictures in data URLs, and, when live, requests to
     where the page came from; nothing from anywhere else.
     """
-    css, three, scripts = (
-        _part("page.css"),
-        _part("three.min.js"),
-        _part("charts.js") + _part("viewer.js") + _part("page.js"),
-    )
+    css, three, scripts = _part("page.css"), _part("three.min.js"), "".join(map(_part, SCRIPTS))
     policy = [
         "default-src 'none'",
         f"script-src {_hash(three)} {_hash(scripts)}",
