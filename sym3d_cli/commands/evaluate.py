@@ -70,6 +70,10 @@ def main(
         for who, scores in result.summary.items()
     ]
     print_table(["", *heads, "images"], rows)
+    for name, found in result.reliability.items():
+        head, factor = PRINTED[name]
+        kept = f"{found.risk[-1] * factor:.3f} without the least reliable fifth {found.risk[15] * factor:.3f}"
+        context.obj.note(f"reliability: rank correlation with {head} {found.spearman:+.2f}; of {kept}")
     context.obj.note(f"per image: {result.scores} · worst and best: {result.sheet}")
 
 
