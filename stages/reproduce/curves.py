@@ -44,6 +44,6 @@ def diagram(title: str, across: Sequence[str], lines: Mapping[str, Sequence[floa
 
 
 def _round_step(step: float) -> float:
-    """The next larger of … 0.1, 0.2, 0.25, 0.5, 1 …"""
+    """The next larger one that reads well: 0.1, 0.15, 0.2, 0.25, 0.3, …"""
     power = 10.0 ** math.floor(math.log10(step))
-    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= step)
+    return next(factor * power for factor in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if factor * power >= step)

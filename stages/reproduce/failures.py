@@ -34,11 +34,11 @@ TRUST_HEAD = (
     "ρ SIDE",
     "ρ MAD",
     "SIDE ×10⁻²",
-    "its best 80 %",
-    "if it knew",
+    "surest 80 %",
+    "best 80 %",
     "MAD °",
-    "its best 80 %",
-    "if it knew",
+    "surest 80 %",
+    "best 80 %",
 )
 KEPT = 15  # index of 80 % in a risk-coverage curve
 SHOWN = 2  # people on the sheet
