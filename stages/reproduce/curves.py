@@ -11,13 +11,13 @@ __all__ = ["diagram"]
 SIZE = (520, 360)
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 44
 INK, FAINT, PAPER = (40, 40, 40), (225, 225, 225), (255, 255, 255)
-COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (120, 120, 120))  # told apart by the colour-blind too
+COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115))  # told apart by the colour-blind too
 TICKS = 4
 FINE = 2  # drawn larger and shrunk, for smooth lines
 
 
 def diagram(title: str, across: Sequence[str], lines: Mapping[str, Sequence[float]]) -> np.ndarray:
-    """(360, 520, 3) uint8: ``lines``, name → a value above 0 for each label in ``across``."""
+    """(360, 520, 3) uint8: up to three ``lines``, name → a value above 0 for each label in ``across``."""
     step = _round_step(max(max(line) for line in lines.values()) / TICKS)
     high = step * TICKS
     width, height = (side * FINE for side in SIZE)

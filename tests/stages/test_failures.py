@@ -9,7 +9,9 @@ import pytest
 from stages.errors import UsageError
 from stages.reproduce import ReproduceRequest, failures, run
 from stages.reproduce.failures import SETS, _trust
-from tests.stages.small import write_checkpoint
+from tests.stages.small import write_checkpoint, write_data
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -45,6 +47,15 @@ def test_a_checkpoint_is_judged_and_not_judged_again(tiny):
     before = [path.stat().st_mtime_ns for path in made]
     assert run(request).lines == result.lines
     assert [path.stat().st_mtime_ns for path in made] == before, "what was complete was done again"
+
+
+@pytest.mark.slow
+def test_its_own_models_are_trained_first(tiny, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    write_data(tiny / "faces.h5", count=20)
+    result = run(ReproduceRequest("failures", Path("faces.h5"), quick=True, seeds=2, steps=1))
+    assert result.lines[0].side.over_seeds > 0
+    assert "- command: sym3d reproduce failures faces.h5 --quick --steps 1 --seeds 2" in result.files[0].read_text()
 
 
 def test_trust_is_the_mean_over_models():
