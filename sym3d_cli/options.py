@@ -8,18 +8,23 @@ import typer
 
 __all__ = [
     "AsJson",
+    "Background",
     "Batch",
     "Crop",
     "Device",
     "Ema",
     "Meshes",
+    "Only",
     "Overwrite",
     "Perturb",
+    "PictureSize",
     "Pose",
+    "Rows",
     "Settings",
     "Size",
     "Split",
     "Texture",
+    "VideoFormats",
     "epilog",
     "names",
 ]
@@ -43,6 +48,9 @@ class _Split(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Background = Annotated[
+    str, typer.Option("--background", metavar="COLOUR", help="Behind the thing: a CSS colour's name or #rrggbb.")
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
 Crop = Annotated[
     str,
@@ -57,13 +65,16 @@ Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the chec
 Meshes = Annotated[
     str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
 ]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; may be repeated.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
 ]
 Perturb = Annotated[
     bool, typer.Option("--perturb", help="Stick a random rectangle on each image, as the paper's robustness test does.")
 ]
+PictureSize = Annotated[int, typer.Option("--size", help="Side of pictures and videos in pixels: 16 to 2048.")]
 Pose = Annotated[_Pose, typer.Option(help="Viewpoint of the meshes: facing you, or as in the input.")]
+Rows = Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated."),
@@ -73,6 +84,10 @@ Size = Annotated[int, typer.Option("--size", help="Side of the square images in 
 
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
 Texture = Annotated[_Texture, typer.Option(help="Paint meshes with their own colour, or with the input's light.")]
+VideoFormats = Annotated[
+    str,
+    typer.Option("--video-format", metavar="FORMATS", help="mp4, gif, webp, png (frames), separated by commas."),
+]
 
 
 def names(text: str | None) -> tuple[str, ...]:
