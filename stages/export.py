@@ -15,6 +15,7 @@ from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.threads import chunks
 from stages.meshing import MESH_FIELDS, export_meshes
 from stages.motions import check_videos, export_videos
+from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
 from stages.scenes import BACKGROUND, make_canvas
 from stages.selection import item_names, select_rows
@@ -33,7 +34,8 @@ class ExportRequest:
     formats:    of meshes: "obj", "glb", "ply"; empty for none.
     pose:       "canonical", or "input" for the input's viewpoint.
     rows, names: row numbers and item names; with both empty every item.
-    texture:    "albedo", or "shaded" for the canonical image under the input's light.
+    texture:    "albedo", "shaded" for the canonical image under the input's light, or "photo" for the photograph.
+    photos:     the photographs, for the last: images, folders, zips or lists of paths.
     videos:     of stages.motions.MOTIONS, in each of video_formats (stages.io.video.VIDEO_FORMATS) with frames of
                 size × size pixels.
     sheet:      contact sheets, sheet.png and further pages sheet.2.png, …; truth: a sym3d.images file whose depth they
@@ -47,6 +49,7 @@ class ExportRequest:
     rows: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     texture: str = "albedo"
+    photos: tuple[Path, ...] = ()
     videos: tuple[str, ...] = ()
     video_formats: tuple[str, ...] = ("mp4", "gif")
     size: int = 512
@@ -77,6 +80,9 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         raise UsageError("export", "there is nothing to write", "add --format, --video or --sheet")
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
+    if (request.texture == "photo") != bool(request.photos):
+        fix = "give both: --texture photo --photos FOLDER"
+        raise UsageError("--photos", "photographs are for the texture photo, and it needs them", fix)
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
@@ -89,6 +95,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         meshes, videos, sheets = [], [], []
         if request.formats:
             choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
+            choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
             meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
         if request.videos:
             choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}

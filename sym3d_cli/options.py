@@ -1,19 +1,26 @@
 """Options and arguments that two commands share, and the form of the examples in a command's help."""
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from stages.errors import UsageError
+
 __all__ = [
+    "Ambient",
     "AsJson",
     "Background",
     "Batch",
     "Crop",
     "Device",
+    "Diffuse",
     "Ema",
+    "Light",
     "Meshes",
+    "ModelCrop",
     "Only",
     "Overwrite",
     "Perturb",
@@ -26,6 +33,7 @@ __all__ = [
     "Texture",
     "VideoFormats",
     "epilog",
+    "lamp",
     "names",
 ]
 
@@ -38,6 +46,7 @@ class _Pose(StrEnum):
 class _Texture(StrEnum):
     albedo = "albedo"
     shaded = "shaded"
+    photo = "photo"
 
 
 class _Split(StrEnum):
@@ -48,23 +57,35 @@ class _Split(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Ambient = Annotated[
+    float | None, typer.Option("--ambient", min=0, max=4, help="Strength of the light from everywhere.")
+]
 Background = Annotated[
     str, typer.Option("--background", metavar="COLOUR", help="Behind the thing: a CSS colour's name or #rrggbb.")
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
-Crop = Annotated[
-    str,
+CROPS = (
+    "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "
+    "number in (0, 1]: that fraction of the centre square. cat:0.9:0.1 is the detector's square times 0.9, moved down "
+    "by 0.1 of its side"
+)
+Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
+Diffuse = Annotated[float | None, typer.Option("--diffuse", min=0, max=4, help="Strength of the lamp.")]
+Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
+Light = Annotated[
+    str | None,
     typer.Option(
-        "--crop",
-        help="What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole "
-        "image), or a number in (0, 1]: that fraction of the centre square.",
+        "--light",
+        metavar="X,Y",
+        help="Where the lamp stands: X to the right and Y up for each unit in front of the frontal view; 1,0 is "
+        "45° from the right.",
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
-Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
 Meshes = Annotated[
     str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
 ]
+ModelCrop = Annotated[str | None, typer.Option("--crop", help=f"{CROPS}; left out: as the model was trained.")]
 Only = Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; may be repeated.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
@@ -83,7 +104,10 @@ Size = Annotated[int, typer.Option("--size", help="Side of the square images in 
 
 
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
-Texture = Annotated[_Texture, typer.Option(help="Paint meshes with their own colour, or with the input's light.")]
+Texture = Annotated[
+    _Texture,
+    typer.Option(help="Paint meshes with their own colour, with the input's light, or with the photograph."),
+]
 VideoFormats = Annotated[
     str,
     typer.Option("--video-format", metavar="FORMATS", help="mp4, gif, webp, png (frames), separated by commas."),
@@ -98,3 +122,16 @@ def names(text: str | None) -> tuple[str, ...]:
 def epilog(examples: Sequence[str]) -> str:
     """The end of a command's help: its examples, one a line."""
     return "\n\n".join(["Examples:", *(f"  $ {example}" for example in examples)])
+
+
+def lamp(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``--light``. Raises UsageError when they are no place for a lamp."""
+    if text is None:
+        return None
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not max(abs(x), abs(y)) <= 100:
+        raise UsageError(f"--light {text}", "is no place for a lamp", "give two numbers up to 100, such as -1,0.5")
+    return x, y

@@ -21,6 +21,7 @@ from sym3d_cli.options import (
 
 EXAMPLES = (
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format obj,glb",
+    "sym3d export faces.sym3d/prediction.h5 -o meshes --format glb --texture photo --photos my-faces/",
     "sym3d export faces.sym3d/prediction.h5 -o pictures --sheet --truth data/synfaces.h5",
     "sym3d export faces.sym3d/prediction.h5 -o videos --video swing,light --video-format mp4,webp --size 512 --row 0",
 )
@@ -33,6 +34,10 @@ def main(
     format: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option("--photos", help="The photographs, for --texture photo: an image, folder or zip; repeatable."),
+    ] = None,
     rows: Rows = None,
     only: Only = None,
     video: Annotated[
@@ -66,6 +71,7 @@ def main(
         rows=tuple(rows or ()),
         names=tuple(only or ()),
         texture=str(texture),
+        photos=tuple(photos or ()),
         videos=names(video),
         video_formats=names(video_format),
         size=size,

@@ -1,14 +1,24 @@
 """sym3d relight: the items of a prediction under another light."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stages.errors import UsageError
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Background, Device, Only, PictureSize, Rows, VideoFormats, names
+from sym3d_cli.options import (
+    Ambient,
+    Background,
+    Device,
+    Diffuse,
+    Light,
+    Only,
+    PictureSize,
+    Rows,
+    VideoFormats,
+    lamp,
+    names,
+)
 
 EXAMPLES = (
     "sym3d relight faces.sym3d/prediction.h5 -o relit --row 0 --light -1,0.5 --ambient 0.2 --diffuse 0.8",
@@ -22,19 +32,9 @@ def main(
     context: typer.Context,
     prediction: Annotated[Path, typer.Argument(help="A sym3d.prediction file.")],
     out_dir: Annotated[Path, typer.Option("-o", "--out", help="The folder to write into; it is made when needed.")],
-    light: Annotated[
-        str | None,
-        typer.Option(
-            "--light",
-            metavar="X,Y",
-            help="Where the lamp stands: X to the right and Y up for each unit in front of the frontal view; 1,0 is "
-            "45° from the right.",
-        ),
-    ] = None,
-    ambient: Annotated[
-        float | None, typer.Option("--ambient", min=0, max=4, help="Strength of the light from everywhere.")
-    ] = None,
-    diffuse: Annotated[float | None, typer.Option("--diffuse", min=0, max=4, help="Strength of the lamp.")] = None,
+    light: Light = None,
+    ambient: Ambient = None,
+    diffuse: Diffuse = None,
     source: Annotated[str | None, typer.Option("--from", metavar="NAME", help="Take the light of this item.")] = None,
     swap: Annotated[bool, typer.Option("--swap", help="The two items chosen take each other's light.")] = False,
     sweep: Annotated[
@@ -54,7 +54,7 @@ def main(
     request = RelightRequest(
         prediction,
         out_dir,
-        lamp=_lamp(light),
+        lamp=lamp(light),
         ambient=ambient,
         diffuse=diffuse,
         source=source,
@@ -70,15 +70,3 @@ def main(
     )
     result = run(request, report=context.obj)
     print_lines([*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])])
-
-
-def _lamp(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        x, y = map(float, text.split(","))
-    except ValueError:
-        x = y = math.nan
-    if not max(abs(x), abs(y)) <= 100:
-        raise UsageError(f"--light {text}", "is no place for a lamp", "give two numbers up to 100, such as -1,0.5")
-    return x, y
