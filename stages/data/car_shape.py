@@ -111,23 +111,26 @@ def loft(traits: Traits) -> Half:
 
 
 @lru_cache(maxsize=4)
-def _knots(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Per body row, the weights (6, R) of tail, deck, roof, screen, cowl and nose, and how far inside its part (R,)."""
+def _knots(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Per body row: the knots before and after it (of tail, deck, roof, screen, cowl, nose), the way between them, and
+    a half wave that is 0 at the knots."""
     counts = [ROWS[name] for name in BODY]
     at = np.interp(np.arange(sum(counts) + 1), np.cumsum([0, *counts]), np.arange(len(counts) + 1))
-    weights = np.maximum(0, 1 - np.abs(at - np.arange(len(counts) + 1)[:, None]))
-    both = (weights, np.sin(np.pi * (at % 1)))
-    return tuple(torch.from_numpy(a.astype(np.float32)).to(device) for a in both)
+    low = np.minimum(at.astype(int), len(counts) - 1)
+    way = (at - low).astype(np.float32)
+    return tuple(torch.from_numpy(a).to(device) for a in (low, low + 1, way, np.sin(np.pi * way)))
 
 
 def _profile(p: Traits) -> tuple[Tensor, Tensor]:
     """Share of the length, 1 to 0, and height of the middle line of the body rows, (B, R)."""
-    weights, inside = _knots(p["length"].device)
+    low, high, way, wave = _knots(p["length"].device)
     one, zero = torch.ones_like(p["length"]), torch.zeros_like(p["length"])
-    share = torch.cat([one, p["deck"], p["roof"], p["screen"], p["cowl"], zero], 1) @ weights
+    shares = torch.cat([one, p["deck"], p["roof"], p["screen"], p["cowl"], zero], 1)
     heights = [p["deck_height"] - 0.04, p["deck_height"], p["roof_height"] - 0.05, p["roof_height"]]
-    top = torch.cat([*heights, p["cowl_height"], p["nose_height"]], 1) @ weights
-    return share, top + p["arch"] * inside
+    heights = torch.cat([*heights, p["cowl_height"], p["nose_height"]], 1)
+    # Not a matrix product: its rounding would depend on the batch.
+    share, top = (torch.lerp(a.index_select(1, low), a.index_select(1, high), way) for a in (shares, heights))
+    return share, top + p["arch"] * wave
 
 
 def _section(p: Traits, share: Tensor, z: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,13 +40,13 @@ def build_cars(draw: Draws, size: int) -> Surface:
     fine = max(2, round(3 * size / 64))
     texture = paint(half, traits, draw, fine)
     unit = traits["scale"][:, None, None]
-    middle = 0.48 * traits["roof_height"], 0.5 * traits["length"]
-    height, length = (part[:, None, None] for part in middle)
-    points = torch.stack([half.x * unit, (height - half.h) * unit, (half.z - length) * unit], 1)
+    height, length = (part[:, None, None] for part in (0.48 * traits["roof_height"], 0.5 * traits["length"]))
+    y, z = (height - half.h) * unit, (half.z - length) * unit
+    cos, sin = (f(math.radians(CANONICAL_ABOVE)) for f in (math.cos, math.sin))
+    points = torch.stack([half.x * unit, cos * y - sin * z, 1 + sin * y + cos * z], 1)
     points[:, 0, :, -1] = 0
-    points = mirror(points, constant((-1, 1, 1), points.device)[:, None, None]).permute(0, 2, 3, 1)
-    tilt = rotation(constant((math.radians(CANONICAL_ABOVE), 0, 0), points.device)[None])[0]
-    return Surface((points @ tilt.T + constant((0, 0, 1), points.device)).contiguous(), texture)
+    points = mirror(points, constant((-1, 1, 1), points.device)[:, None, None])
+    return Surface(points.permute(0, 2, 3, 1).contiguous(), texture)
 
 
 def draw_car_view(draw: Draws) -> Tensor:

@@ -13,7 +13,7 @@ from sym3d_cli.app import EXIT_CODES, app
 
 ROOT = typer.main.get_command(app)
 COMMANDS = [
-    *("prep", "synth", "features", "train", "infer", "eval", "export", "import", "info", "recipes"),
+    *("prep", "synth", "grade", "features", "train", "infer", "eval", "export", "import", "info", "recipes"),
     *("reproduce", "bench", "doctor"),
 ]
 HERE = Path(__file__).parents[2]
