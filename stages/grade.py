@@ -36,6 +36,6 @@ def run(request: GradeRequest, *, report: Report = Silent()) -> GradeResult:
         findings = grade(np.stack([images[row] for row in evenly(count, COMPARED)]), count)
     for finding in findings:
         if not finding.ok:
-            wanted = f"{finding.figure:.3g}, wanted {finding.wanted}"
+            wanted = f"{finding.shown}, wanted {finding.wanted}"
             report.warn(f"{finding.check} {wanted}: {finding.trouble}; {finding.remedy}")
     return GradeResult(Path(request.path), count, tuple(findings))

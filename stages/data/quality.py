@@ -31,6 +31,11 @@ class Finding:
     remedy: str = ""
 
     @property
+    def shown(self) -> str:
+        """The figure as people read it."""
+        return f"{self.figure:.0f}" if self.figure >= 1000 else f"{self.figure:.3g}"
+
+    @property
     def ok(self) -> bool:
         return not self.trouble
 
@@ -43,7 +48,7 @@ class _Limit:
     remedy: str
 
 
-# docs/your-own-category.md has the figures of good and of spoilt sets that the limits stand between.
+# The limits stand between the figures of good and of spoilt sets in docs/your-own-category.md.
 WANTED = {
     "pictures": _Limit(
         "1000 or more",

@@ -24,5 +24,5 @@ def main(
     if as_json:
         print_json(asdict(result))
         return
-    rows = [[f.check, f"{f.figure:.3g}", f.wanted, "ok" if f.ok else "warn"] for f in result.findings]
+    rows = [[f.check, f.shown, f.wanted, "ok" if f.ok else "warn"] for f in result.findings]
     print_table(["check", "figure", "wanted", "verdict"], rows)
