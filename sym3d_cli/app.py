@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from stages.errors import Sym3dError
 from sym3d_cli.commands import (
     bench,
+    composite,
     doctor,
     evaluate,
     export,
@@ -20,6 +21,7 @@ from sym3d_cli.commands import (
     import_,
     infer,
     info,
+    models,
     prep,
     recipes,
     reproduce,
@@ -131,6 +133,7 @@ for name, module in {
     "infer": infer,
     "eval": evaluate,
     "export": export,
+    "composite": composite,
     "import": import_,
     "info": info,
     "reproduce": reproduce,
@@ -138,6 +141,7 @@ for name, module in {
     "doctor": doctor,
 }.items():
     app.command(name, epilog=epilog(module.EXAMPLES))(module.main)
+app.add_typer(models.app, name="models", epilog=epilog(models.EXAMPLES))
 app.add_typer(recipes.app, name="recipes", epilog=epilog(recipes.EXAMPLES))
 
 

@@ -8,12 +8,10 @@ from torch.nn import functional as F
 
 from stages.data.car_shape import COLUMNS, ROWS, Half, columns, rows
 from stages.data.draws import Draws
-from stages.data.face_chart import bump, constant, edge, mirror, ramp
+from stages.data.face_chart import Traits, bump, constant, edge, mirror, ramp
 from stages.data.face_features import blend
 
 __all__ = ["DIRT_KNOTS", "draw_paint", "paint"]
-
-Traits = dict[str, Tensor]
 
 DIRT_KNOTS = (9, 12)
 GLYPHS = 7  # places for a letter on a number plate
@@ -108,8 +106,7 @@ def _paint_top(albedo: Tensor, place: Tensor, p: Traits, colour: Traits, fine: i
         part = rows(name, fine)
         x = place[:, 0, part, top]
         inside = _within(_along(ROWS[name], fine, x)[:, None] - 0.5, 0.46)
-        open_bed = p["one_row"] if name == "rear window" else 0
-        blend(albedo[:, :, part, top], colour["glass"], inside * _within(x, x[:, :, -1:] - 0.06) * (1 - 0.2 * open_bed))
+        blend(albedo[:, :, part, top], colour["glass"], inside * _within(x, x[:, :, -1:] - 0.06))
 
 
 def _paint_sides(albedo: Tensor, place: Tensor, p: Traits, colour: Traits, fine: int) -> None:

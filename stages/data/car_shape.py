@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_chart import constant
+from stages.data.face_chart import Traits, constant
 
-__all__ = ["BODY", "COLUMNS", "ROWS", "Half", "columns", "draw_shape", "loft", "rows"]
-
-Traits = dict[str, Tensor]
+__all__ = ["COLUMNS", "ROWS", "Half", "columns", "draw_shape", "loft", "rows"]
 
 # Cells of the grid along the car and around it, in order.
 ROWS = {"rear": 3, "deck": 5, "rear window": 5, "roof": 7, "screen": 6, "bonnet": 11, "front": 12}

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Batch, Crop, Device, Ema, Meshes, Overwrite, Pose, Split, Texture, names
+from sym3d_cli.options import Batch, Device, Ema, Meshes, ModelCrop, Overwrite, Pose, Split, Texture, names
 
 EXAMPLES = (
     "sym3d infer runs/cats photo.png --export obj",
     "sym3d infer synfaces-small data/synfaces.h5 -o faces --split test",
+    "sym3d infer runs/cats photo.jpg --all --export glb --texture photo",
     "sym3d infer cats.h5 pictures/ --crop cat --export glb,ply --pose input",
 )
 
@@ -27,7 +28,8 @@ def main(
     export: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
-    crop: Crop = "center",
+    crop: ModelCrop = None,
+    every: Annotated[bool, typer.Option("--all", help="Every face in a photograph, not only the largest.")] = False,
     split: Split = "all",
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Also keep the confidence maps; a quarter slower.")
@@ -48,6 +50,7 @@ def main(
         pose=str(pose),
         texture=str(texture),
         crop=crop,
+        every=every,
         split=str(split),
         batch=batch,
         ema=ema,
