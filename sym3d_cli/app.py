@@ -24,9 +24,11 @@ from sym3d_cli.commands import (
     models,
     prep,
     recipes,
+    report,
     reproduce,
     synth,
     train,
+    view,
 )
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
@@ -136,6 +138,8 @@ for name, module in {
     "composite": composite,
     "import": import_,
     "info": info,
+    "report": report,
+    "view": view,
     "reproduce": reproduce,
     "bench": bench,
     "doctor": doctor,

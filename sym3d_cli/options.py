@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +13,10 @@ __all__ = [
     "Crop",
     "Device",
     "Ema",
+    "Looked",
     "Meshes",
     "ModelCrop",
+    "MostItems",
     "Overwrite",
     "Perturb",
     "Pose",
@@ -54,10 +57,18 @@ CROPS = (
 Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
 Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
+Looked = Annotated[
+    list[Path],
+    typer.Argument(help="Run folders, predictions, scores, or folders with these; several kinds go on one page."),
+]
 Meshes = Annotated[
     str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
 ]
 ModelCrop = Annotated[str | None, typer.Option("--crop", help=f"{CROPS}; left out: as the model was trained.")]
+MostItems = Annotated[
+    int,
+    typer.Option("--items", min=1, help="Show at most so many items: the worst, the best, an even pick of the others."),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
 ]
