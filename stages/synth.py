@@ -14,6 +14,7 @@ from stages.data.cars import CAR_GENERATOR, CAR_NOISE, car_batch_size, render_ca
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, FaceModel, build_model
 from stages.data.faces import GENERATOR, batch_size, render_batch
+from stages.data.hard import FAILURES, HARD_NOISE, LEVELS, render_hard
 from stages.data.morphable import MODEL_GENERATOR, extra_noise, model_batch_size, render_model
 from stages.data.perturb import perturb
 from stages.errors import InputError, UsageError
@@ -33,7 +34,8 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 class SynthRequest:
     """out: the artifact to write; count: images; seed: with an image's index it determines the image entirely;
     size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds;
-    perturb: stick a rectangle on each image; kind: one of KINDS;
+    perturb: stick a rectangle on each image; hard: what is hard about them and how much, "light=3": see data/hard.py;
+    kind: one of KINDS;
     morphable: a face model in the layout of the Basel Face Models 2017/2019 to draw from, or none: procedural heads."""
 
     out: Path
@@ -45,6 +47,7 @@ class SynthRequest:
     perturb: bool = False
     kind: str = "faces"
     morphable: Path | None = None
+    hard: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
         model = read_model(path)
         extra = [] if model.landmarks is None else extra
     recipe = f"{kind}, generator {number}, {size} pixels" + (", perturbed" if request.perturb else "")
+    recipe += f", {request.hard}" if request.hard else ""
     with RowWriter(
         out,
         "sym3d.images",
@@ -123,6 +127,9 @@ def draw(
     seed, size, device = request.seed, request.size, torch.device(request.device)
     if request.kind == "cars":
         at_once, noise, render = car_batch_size(size, device), CAR_NOISE, render_cars
+    elif request.hard:
+        at_once, noise = batch_size(size, device), NOISE + HARD_NOISE
+        render = partial(render_hard, *parse_hard(request.hard))
     elif model is None:
         at_once, noise, render = batch_size(size, device), NOISE, render_batch
     else:
@@ -145,6 +152,15 @@ def draw(
             yield from zip(batches, (render(draw, size) for draw in draws), strict=True)
 
 
+def parse_hard(text: str) -> tuple[str, int]:
+    """ "light=3" → ("light", 3). Raises UsageError when there is no such failure or level."""
+    failure, _, level = text.partition("=")
+    if failure not in FAILURES or level not in map(str, range(LEVELS)):
+        fix = f"choose {', '.join(FAILURES)} and a level from 0 to {LEVELS - 1}, such as light=3"
+        raise UsageError(f"--hard {text}", "there are no such pictures", fix)
+    return failure, int(level)
+
+
 def _labels(request: SynthRequest, rows: np.ndarray, images: np.ndarray) -> dict:
     return {
         "split": split_of(rows),
@@ -162,6 +178,10 @@ def _check(request: SynthRequest) -> None:
         raise UsageError("kind", f"{request.kind!r} is not offered", f"choose one of {', '.join(KINDS)}")
     if request.morphable is not None and request.kind != "faces":
         raise UsageError("morphable", f"a face model draws no {request.kind}", "leave out one of the two")
+    if request.hard:
+        parse_hard(request.hard)
+        if request.morphable or request.kind != "faces":
+            raise UsageError("--hard", "only procedural faces can be made hard", "leave out --morphable and --kind")
     if not 0 <= request.seed < 2**63:
         raise UsageError("seed", f"{request.seed} is out of range", "use a whole number from 0 to 2^63 - 1")
     try:

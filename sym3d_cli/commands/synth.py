@@ -14,6 +14,7 @@ EXAMPLES = (
     "sym3d synth data/cars.h5 --kind cars -n 10000",
     "sym3d synth faces128.h5 -n 500 --size 128 --device cuda",
     "sym3d synth data/bfm.h5 --morphable model2019_bfm.h5 -n 20000 --seed 0",
+    "sym3d synth profiles.h5 -n 200 --seed 1 --hard pose=4",
 )
 
 
@@ -37,6 +38,12 @@ def main(
         ),
     ] = None,
     perturb: Perturb = False,
+    hard: Annotated[
+        str | None,
+        typer.Option(
+            "--hard", metavar="WHAT=LEVEL", help="Faces to fail on: light, noise or pose, and how hard, 0 to 4."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make synthetic faces or cars with true depth, viewpoint and light; the same command again resumes."""
@@ -51,6 +58,7 @@ def main(
         device=device,
         overwrite=overwrite,
         perturb=perturb,
+        hard=hard,
         morphable=morphable,
     )
     result = run(request, report=context.obj)
