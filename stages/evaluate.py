@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
+from stages.core.reliability import Trust, judge
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
 from stages.io.pictures import contact_sheet, item_pictures, write_png
@@ -23,6 +24,7 @@ from stages.truth import BASELINES, baseline_depth, open_truth, true_depth
 __all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
 
 SHEET_EACH = 5  # worst, and as many best
+ERRORS = ("side", "mad")  # of METRICS, those of which less is better
 SHEET_FIELDS = (
     *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
     *("depth", "valid"),
@@ -56,13 +58,16 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """summary: "model" and each baseline → metric → Score. target, data, split: what was evaluated on what."""
+    """summary: "model" and each baseline → metric → Score. reliability: "side" and "mad" → Trust; empty for
+    predictions without. target, data, split: what was evaluated on what.
+    """
 
     target: Path
     data: Path
     split: str
     images: int
     summary: dict[str, dict[str, Score]]
+    reliability: dict[str, Trust]
     scores: Path
     sheet: Path
 
@@ -114,16 +119,20 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
             raise InputError(path, "sees the object nowhere that the truth does", "train it for longer")
         if gaps:
             report.warn(f"{gaps} of {len(target.rows)} images have no pixel to judge and are left out of the means")
+        trust = _trust(request, scores)
         names = data.strings("name")
         write_artifact(
             out,
             "sym3d.scores",
             {"name": [names[row] for row in target.rows], **scores, **_baselines(found)},
             provenance=provenance,
-            attrs={"summary": {who: {m: asdict(s) for m, s in found.items()} for who, found in summary.items()}},
+            attrs={
+                "summary": {who: {m: asdict(s) for m, s in found.items()} for who, found in summary.items()},
+                "reliability": {metric: asdict(found) for metric, found in trust.items()},
+            },
         )
         sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0]))
-        return EvaluateResult(path, data.path, request.split, len(target.rows), summary, out, sheet)
+        return EvaluateResult(path, data.path, request.split, len(target.rows), summary, trust, out, sheet)
 
 
 def _check_choices(request: EvaluateRequest) -> None:
@@ -183,9 +192,11 @@ def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) 
         raise InputError(artifact.path, what, f"infer with --split {request.split}, or evaluate another split")
     places = np.array([place[names[row]] for row in rows])
 
+    fields = [*SHEET_FIELDS, *(["reliability"] if "reliability" in artifact else [])]  # older files have none
+
     def items(at: np.ndarray) -> dict[str, np.ndarray]:
         wanted, back = np.unique(places[at], return_inverse=True)  # HDF5 reads ascending rows
-        return {field: artifact[field][wanted][back] for field in SHEET_FIELDS}
+        return {field: artifact[field][wanted][back] for field in fields}
 
     near, far, fov = (float(artifact.attrs[key]) for key in ("depth_min", "depth_max", "fov"))
     return _Target(artifact.path, artifact, data, rows, items, (near, far), fov)
@@ -207,9 +218,17 @@ def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]
         for at in chunks(np.arange(len(target.rows)), batch):
             items = target.items(at)
             depth, valid = torch.from_numpy(items["depth"]), torch.from_numpy(items["valid"])
-            parts.append(score(depth, valid, target.data, target.rows[at], target.fov))
+            found = score(depth, valid, target.data, target.rows[at], target.fov)
+            parts.append(found | {name: items[name] for name in ("reliability",) if name in items})
             task.advance(len(at))
     return join(parts)
+
+
+def _trust(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[str, Trust]:
+    if "reliability" not in scores:
+        return {}
+    reliability = torch.from_numpy(scores["reliability"])
+    return {m: judge(reliability, torch.from_numpy(scores[m])) for m in request.metrics if m in ERRORS}
 
 
 def _baselines(found: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -251,7 +270,7 @@ def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.nd
     figures = scores[by_image(metric)]
     order = np.argsort(figures)
     order = order[~np.isnan(figures[order])]
-    if metric in ("side", "mad"):  # the larger, the worse
+    if metric in ERRORS:
         order = order[::-1]
     each = min(SHEET_EACH, len(order) // 2) or 1
     chosen = {"worst": order[:each], "best": order[::-1][:each] if len(order) > 1 else order[:0]}

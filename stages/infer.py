@@ -61,11 +61,13 @@ class InferRequest:
 
 @dataclass(frozen=True)
 class InferResult:
-    """images: rows in the prediction. images_per_second: of those predicted now, from file to file; None when the
-    prediction was already there. skipped: (name, reason) of inputs that could not be used."""
+    """images: rows in the prediction. reliability: (name, score in [0, 1]) of each, the least reliable first.
+    images_per_second: of those predicted now, from file to file; None when the prediction was already there.
+    skipped: (name, reason) of inputs that could not be used."""
 
     prediction: Path
     images: int
+    reliability: tuple[tuple[str, float], ...]
     meshes: tuple[Path, ...]
     sheet: Path
     images_per_second: float | None
@@ -119,7 +121,9 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
             choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
             choices["photographs"] = Photographs(inputs.photographs)
             meshes = export_meshes(prediction, range(prediction.count), out / "meshes", **choices, report=report)
-        return InferResult(writer.path, prediction.count, tuple(meshes), sheet, rate, tuple(skipped))
+        scores = zip(prediction.strings("name"), prediction["reliability"][:].tolist(), strict=True)
+        ranked = tuple(sorted(scores, key=lambda item: item[1]))
+        return InferResult(writer.path, prediction.count, ranked, tuple(meshes), sheet, rate, tuple(skipped))
 
 
 def crop_of(loaded: Loaded) -> Crop:
@@ -217,4 +221,6 @@ def _write_sheet(path: Path, prediction: Artifact, entries: Sequence[Entry], rep
         truth = entries[row].truth if len(entries) == len(names) else None
         depth = truth() if truth else None
         lines.append(item_pictures(item, names[row], depth_range=(near, far), fov=fov, truth=depth))
-    return write_png(path, contact_sheet(lines, names[:count]))
+    trust = prediction["reliability"][:count]
+    labels = [f"{name} · reliability {score:.2f}" for name, score in zip(names[:count], trust, strict=True)]
+    return write_png(path, contact_sheet(lines, labels))

@@ -119,6 +119,7 @@ PREDICTION = Schema(
         "reconstruction": _rgb("the canonical image seen from the predicted view", required=True),
         "view": _view("predicted viewpoint", required=True),
         "light": _light("predicted light", required=True),
+        "reliability": Field("f4", ("N",), "share of the image's edges that the reconstruction has", "", "0 to 1"),
         "confidence": Field(
             "f4", ("N", 2, "H", "W"), "sigma of image and of flipped image", "", "> 0", PIXELS, False, True
         ),
@@ -142,7 +143,7 @@ CHECKPOINT = Schema(
 SCORES = Schema(
     "sym3d.scores",
     1,
-    "figures for each image. Attribute summary: means and deviations",
+    "figures for each image. Attributes: summary: means and deviations; reliability: how well it predicts the errors",
     {
         "name": NAME,
         "side": Field("f4", ("N",), "scale-invariant depth error", "log m", ">= 0"),
@@ -150,6 +151,7 @@ SCORES = Schema(
         "relief": Field("f4", ("N",), "correlation of predicted with true depth; negative: hollow", "", "-1 to 1"),
         "keypoint_depth": Field("f4", ("N", 66), "predicted depth at the key points", "m", "", "input view"),
         "keypoint_relief": Field("f4", ("N",), "correlation of that with the true one over an image's", "", "-1 to 1"),
+        "reliability": Field("f4", ("N",), "share of the image's edges that the reconstruction has", "", "0 to 1"),
         "baseline/*": Field("f4", ("N",), "the same figure for a trivial prediction: baseline/<baseline>/<metric>"),
         "*": Field("f4", ("N",), "another figure"),
     },

@@ -14,6 +14,7 @@ from stages.features import run as learn_features
 from stages.progress import Report, Silent
 from stages.reproduce.confidence import confidence_sheet
 from stages.reproduce.depthcorr import reproduce_depthcorr
+from stages.reproduce.failures import LEVEL_HEAD, judge_checkpoint, report_failures
 from stages.reproduce.report import HEAD, DepthLine, Spread, write_table
 from stages.reproduce.runs import Job, train_all
 from stages.reproduce.seeds import reproduce_seeds
@@ -47,6 +48,12 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
     """
     if request.table not in NAMES:
         raise UsageError(request.table, "there is no such table", f"choose from {', '.join(NAMES)}")
+    if request.checkpoint is not None:
+        if request.table != "failures":
+            raise UsageError("--checkpoint", f"the table {request.table} trains its own models", "leave it out")
+        return ReproduceResult(LEVEL_HEAD, *judge_checkpoint(request.checkpoint, request.out, report))
+    if request.data is None:
+        raise UsageError(request.table, "has nothing to learn from", "name a sym3d.images file with true depth")
     return OTHERS.get(request.table, _reproduce_errors)(request, report)
 
 
@@ -81,6 +88,9 @@ def _reproduce_errors(request: ReproduceRequest, report: Report) -> ReproduceRes
     lines = tuple(_line(row, names(row), scores) for row in rows)
     facts = describe(request, size, len(seeds), next(iter(scores)), sum(line.seconds for line in lines))
     table = f"{request.table}-{size.name}"
+    if request.table == "failures":
+        models = [RUNS / run for run in scores]
+        return ReproduceResult(LEVEL_HEAD, *report_failures(models, request.out, table, facts, report))
     files = write_table(request.out, table, f"{request.table.capitalize()} ({size.name})", lines, facts)
     for row in (row for row in rows if row.pictured):
         shown = [name for name in names(row) if name in scores][:1]

@@ -37,16 +37,18 @@ class ReproduceRequest:
     """table: one of TABLES. data: a sym3d.images file with true depth, whose train split is learned and whose test
     split is judged. perturbed: the same with perturbed images, for the table that compares them. pretrain: other faces
     to learn from first, for the table that has that row. quick: small runs. seeds: how many, from 0, and steps: of
-    every training; None is the table's own. The table goes to ``out``, the runs to runs/.
+    every training; None is the table's own. checkpoint: for the table of failures, a model to judge instead of training
+    some; it draws what it judges, and then needs no data. The table goes to ``out``, the runs to runs/.
     """
 
     table: str
-    data: Path
+    data: Path | None = None
     perturbed: Path | None = None
     quick: bool = False
     seeds: int | None = None
     steps: int | None = None
     out: Path = Path("results")
+    checkpoint: str | Path | None = None
     pretrain: Path | None = None
 
 

@@ -16,6 +16,7 @@ EXAMPLES = (
 )
 
 SHOWN = 10  # skipped inputs named on screen
+LEAST = 5  # images whose reliability is shown: the lowest
 
 
 def main(
@@ -63,6 +64,11 @@ def main(
         context.obj.warn(f"{name}: {reason}; skipped")
     if len(result.skipped) > SHOWN:
         context.obj.warn(f"and {len(result.skipped) - SHOWN} more; all are in the prediction's skipped table")
+    lowest = ", ".join(f"{name} {score:.2f}" for name, score in result.reliability[:LEAST])
+    if result.images > LEAST:
+        median = result.reliability[result.images // 2][1]
+        lowest = f"median {median:.2f}, lowest {lowest}"
+    context.obj.note(f"reliability: {lowest}")
     if result.images_per_second:
         context.obj.note(f"{result.images} images, {result.images_per_second:.1f} images/s")
     print_lines([result.prediction, result.sheet, *result.meshes])

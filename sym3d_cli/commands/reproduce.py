@@ -12,13 +12,16 @@ EXAMPLES = (
     "sym3d reproduce ablations data/synfaces.h5 --quick",
     "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5",
     "sym3d reproduce depthcorr data/synfaces.h5 --pretrain-data data/mine.h5 --quick",
+    "sym3d reproduce failures --checkpoint synfaces-small",
 )
 
 
 def main(
     context: typer.Context,
-    table: Annotated[str, typer.Argument(help="baselines, ablations, perturb, depthcorr or seeds.")],
-    data: Annotated[Path, typer.Argument(help="A sym3d.images file with true depth (depthcorr: key points).")],
+    table: Annotated[str, typer.Argument(help="baselines, ablations, perturb, failures, depthcorr or seeds.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="A sym3d.images file with true depth (depthcorr: key points).")
+    ] = None,
     perturbed: Annotated[
         Path | None, typer.Option("--perturbed", help="The same with perturbed images, for the table perturb.")
     ] = None,
@@ -34,12 +37,18 @@ def main(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of every training; left out: the table's own.")
     ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint", help="For the table failures: judge this run, file or shipped model, and train none."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table.")] = Path("results"),
 ) -> None:
     """Train and evaluate every row of a table of the paper, and write it next to the paper's figures."""
     from stages.reproduce import ReproduceRequest, run
 
-    request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, pretrain)
+    request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, checkpoint, pretrain)
     result = run(request, report=context.obj)
     print_table(result.head, [line.cells() for line in result.lines])
     print_lines(result.files)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -114,6 +115,11 @@ def test_synth(sym3d, tmp_path):
     assert lines(sym3d("synth", "out.h5", "-n", 2, "--seed", 4, "--overwrite")) == ["out.h5"]
 
 
+def test_synth_of_cars(sym3d, tmp_path):
+    assert lines(sym3d("synth", "cars.h5", "-n", 2, "--kind", "cars")) == ["cars.h5"]
+    assert "canonical_depth" in sym3d("info", "cars.h5").stdout
+
+
 def test_prep(sym3d, tmp_path):
     from PIL import Image
 
@@ -128,6 +134,10 @@ def test_prep(sym3d, tmp_path):
     assert sum(int(number) for key, number in printed.items() if key.startswith("skipped: ")) == 1
     again = sym3d("prep", "photos", "out.h5", "--crop", "0.8")
     assert "already complete" in again.stderr
+    assert "pictures 3, wanted 1000 or more" in again.stderr.replace("\n", " ")
+    graded = sym3d("grade", "out.h5")
+    assert lines(graded)[1] == "pictures\t3\t1000 or more\twarn"
+    assert json.loads(sym3d("grade", "out.h5", "--json").stdout)["findings"][0]["figure"] == 3
 
 
 def test_train_remembers_its_data_and_is_not_done_twice(here, place):
@@ -166,10 +176,17 @@ def test_eval_json(here):
     assert list(shown["summary"]) == ["model"]
     assert list(shown["summary"]["model"]) == ["mad"]
     assert 0 < shown["summary"]["model"]["mad"]["mean"] < 180
+    assert -1 <= shown["reliability"]["mad"]["spearman"] <= 1
+    assert "MAD °: rank correlation with reliability " in here("eval", "runs/tiny", "faces.h5").stderr
 
 
-def test_infer_and_export(here, place):
-    printed = lines(here("infer", "runs/tiny", "faces.h5", "--split", "test", "--export", "obj,glb", "-o", "found"))
+def test_infer_and_export(here, place, monkeypatch):
+    infer = ["infer", "runs/tiny", "faces.h5", "--split", "test", "--export", "obj,glb", "-o", "found"]
+    made = here(*infer)
+    printed = lines(made)
+    assert re.search(r"^reliability: \S+ \d\.\d\d, \S+ \d\.\d\d$", made.stderr, re.MULTILINE)
+    monkeypatch.setattr("sym3d_cli.commands.infer.LEAST", 1)
+    assert re.search(r"^reliability: median \d\.\d\d, lowest \S+ \d\.\d\d$", here(*infer).stderr, re.MULTILINE)
     assert printed[0] == "found/prediction.h5"
     assert all((place / path).is_file() for path in printed)
     assert {".obj", ".glb", ".png"} <= {os.path.splitext(path)[1] for path in printed}
