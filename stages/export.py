@@ -1,4 +1,4 @@
-"""From a prediction file to files for other programs: meshes, a turntable, a contact sheet."""
+"""From a prediction file to files for other programs: meshes, maps, a turntable, a contact sheet."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,10 +10,11 @@ import numpy as np
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
 from stages.io.files import file_stems, make_folder
+from stages.io.maps import DEPTHS
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
 from stages.io.video import swing_yaws, write_gif, write_mp4
-from stages.meshing import MESH_FIELDS, export_meshes
+from stages.meshing import MESH_FIELDS, export_maps, export_meshes, mesh_choices
 from stages.progress import Report, Silent
 
 __all__ = ["ExportRequest", "ExportResult", "run"]
@@ -27,10 +28,15 @@ class ExportRequest:
     """What to write of which items.
 
     prediction: a sym3d.prediction file.
-    formats:    of meshes: "obj", "glb", "ply"; empty for none.
+    formats:    of meshes: "obj", "glb", "ply", "stl", "usdz", or "points" for the vertices alone; empty for none.
     pose:       "canonical", or "input" for the input's viewpoint.
     rows, names: row numbers and item names; with both empty every item.
     texture:    "albedo", or "shaded" for the canonical image under the input's light.
+    resolution: vertices along each side of a mesh, 16 to 512, and the size of maps; None: the prediction's own.
+    triangles:  at most so many in a mesh, 100 or more; None for all.
+    solid:      meshes closed by a flat back.
+    depth:      maps of depth: "png16", "exr", "npy"; empty for none.
+    normals:    a map of normals.
     turntable:  a GIF and an MP4 per item.
     sheet:      one contact sheet, sheet.png; truth: a sym3d.images file whose depth it shows beside ours.
     """
@@ -42,6 +48,11 @@ class ExportRequest:
     rows: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     texture: str = "albedo"
+    resolution: int | None = None
+    triangles: int | None = None
+    solid: bool = False
+    depth: tuple[str, ...] = ()
+    normals: bool = False
     turntable: bool = False
     sheet: bool = False
     truth: Path | None = None
@@ -52,6 +63,7 @@ class ExportResult:
     """Every path written, by kind and in row order; an item's MTL and PNG follow its meshes."""
 
     meshes: tuple[Path, ...]
+    maps: tuple[Path, ...]
     turntables: tuple[Path, ...]
     sheet: Path | None
 
@@ -59,11 +71,19 @@ class ExportResult:
 def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     """Write them; existing files of the same names are replaced.
 
-    Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
+    Raises UsageError on an unknown choice, row or name, InputError on a damaged file, MissingPartError for a format
+    whose library is not installed, OutputError when writing fails.
     """
-    check_choices(request.formats, request.pose, request.texture)
-    if not (request.formats or request.turntable or request.sheet):
-        raise UsageError("export", "there is nothing to write", "add --format, --turntable or --sheet")
+    choices = mesh_choices(request)
+    check_choices(**choices)
+    for kind in request.depth:
+        if kind not in DEPTHS:
+            raise UsageError(f"--depth {kind}", "there is no such choice", f"choose from {', '.join(DEPTHS)}")
+    maps_wanted = bool(request.depth or request.normals)
+    if not (request.formats or maps_wanted or request.turntable or request.sheet):
+        raise UsageError(
+            "export", "there is nothing to write", "add --format, --depth, --normals, --turntable or --sheet"
+        )
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
     with ExitStack() as stack:
@@ -78,10 +98,13 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         stems = file_stems(names)
         make_folder(request.out_dir)
 
-        meshes, turntables, sheet = [], [], None
+        meshes, maps, turntables, sheet = [], [], [], None
         if request.formats:
-            choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
             meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
+        if maps_wanted:
+            kinds = {"depth": request.depth, "normals": request.normals}
+            where = {"pose": request.pose, "resolution": request.resolution}
+            maps = export_maps(artifact, rows, request.out_dir, **kinds, **where, report=report)
         if request.turntable:
             fov = float(artifact.attrs["fov"])
             with report.task("turntables", total=len(rows)) as task:
@@ -97,7 +120,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
             if len(rows) > MOST_SHEET_ROWS:
                 report.note(f"the sheet shows the first {MOST_SHEET_ROWS} of {len(rows)} items")
             sheet = write_png(request.out_dir / "sheet.png", draw_sheet(artifact, rows[:MOST_SHEET_ROWS], truth))
-    return ExportResult(tuple(meshes), tuple(turntables), sheet)
+    return ExportResult(tuple(meshes), tuple(maps), tuple(turntables), sheet)
 
 
 def select_rows(names: Sequence[str], rows: Sequence[int], wanted: Sequence[str]) -> list[int]:

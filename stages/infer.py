@@ -23,7 +23,7 @@ from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.sources import LARGEST_FILE, Item, Source, open_source, printable
 from stages.loading import Loaded, load_model
-from stages.meshing import MESH_FIELDS, export_meshes
+from stages.meshing import MESH_FIELDS, export_meshes, mesh_choices
 from stages.predict import check_split, predict, prediction_fields, split_rows
 from stages.progress import Report, Silent
 
@@ -39,8 +39,8 @@ ARTIFACTS = (b"sym3d artifact", b"\x89HDF\r\n\x1a\n")  # how ours start, and any
 class InferRequest:
     """checkpoint: a file, a run folder, or a shipped model's name. inputs: images, folders, zips, lists of paths (.txt)
     and sym3d.images files, of which ``split`` "all", "train", "val" or "test" is taken. out: the folder of results;
-    None is ``<first input's stem>.sym3d`` in the working directory. formats: of meshes, "obj", "glb", "ply"; pose:
-    "canonical" or "input"; texture: "albedo" or "shaded". crop: as in prep, for photographs. ema: take the averaged
+    None is ``<first input's stem>.sym3d`` in the working directory. formats, pose, texture, resolution, triangles, solid:
+    of meshes, as in export. crop: as in prep, for photographs. ema: take the averaged
     weights where there are some. device: None is CUDA where there is one. confidence: keep the confidence maps too,
     which serve the training loss; the network that makes them takes a fifth of the time.
     """
@@ -51,6 +51,9 @@ class InferRequest:
     formats: tuple[str, ...] = ()
     pose: str = "canonical"
     texture: str = "albedo"
+    resolution: int | None = None
+    triangles: int | None = None
+    solid: bool = False
     crop: str = "center"
     split: str = "all"
     batch: int = 16
@@ -87,9 +90,9 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
 
     Raises InputError when the checkpoint or an input is missing or damaged, when a data set has another size than the
     model, or when not one photograph can be used; StaleError when the output was made from something else; UsageError
-    on unknown choices; OutputError when writing fails.
+    on unknown choices; MissingPartError for a format whose library is not installed; OutputError when writing fails.
     """
-    check_choices(request.formats, request.pose, request.texture)
+    check_choices(**mesh_choices(request))
     check_split(request.split)
     crop = parse_crop(request.crop)
     if not request.inputs:
@@ -113,8 +116,8 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         sheet = _write_sheet(out / "sheet.png", prediction, entries, report)
         meshes = []
         if request.formats:
-            choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
-            meshes = export_meshes(prediction, range(prediction.count), out / "meshes", **choices, report=report)
+            rows, folder = range(prediction.count), out / "meshes"
+            meshes = export_meshes(prediction, rows, folder, **mesh_choices(request), report=report)
         return InferResult(writer.path, prediction.count, tuple(meshes), sheet, rate, tuple(skipped))
 
 

@@ -16,10 +16,13 @@ __all__ = [
     "Overwrite",
     "Perturb",
     "Pose",
+    "Resolution",
     "Settings",
     "Size",
+    "Solid",
     "Split",
     "Texture",
+    "Triangles",
     "epilog",
     "names",
 ]
@@ -55,7 +58,12 @@ Crop = Annotated[
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
 Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
 Meshes = Annotated[
-    str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
+    str,
+    typer.Option(
+        metavar="FORMATS",
+        help="Meshes to write, separated by commas: obj, glb, ply, stl (millimetres), usdz, or points (a coloured point "
+        "cloud as PLY).",
+    ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
@@ -64,6 +72,10 @@ Perturb = Annotated[
     bool, typer.Option("--perturb", help="Stick a random rectangle on each image, as the paper's robustness test does.")
 ]
 Pose = Annotated[_Pose, typer.Option(help="Viewpoint of the meshes: facing you, or as in the input.")]
+Resolution = Annotated[
+    int | None,
+    typer.Option(help="Vertices along each side of a mesh, 16 to 512; left out: one for each pixel of the prediction."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated."),
@@ -72,7 +84,13 @@ Size = Annotated[int, typer.Option("--size", help="Side of the square images in 
 
 
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
+Solid = Annotated[
+    bool, typer.Option("--solid", help="Close meshes with a flat back, 5 mm behind the deepest point: for 3D printing.")
+]
 Texture = Annotated[_Texture, typer.Option(help="Paint meshes with their own colour, or with the input's light.")]
+Triangles = Annotated[
+    int | None, typer.Option(help="At most so many triangles in a mesh, 100 or more: flat parts lose theirs first.")
+]
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""sym3d export: a prediction file becomes meshes, turntables, a contact sheet."""
+"""sym3d export: a prediction file becomes meshes, maps, turntables, a contact sheet."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Meshes, Pose, Texture, names
+from sym3d_cli.options import Meshes, Pose, Resolution, Solid, Texture, Triangles, names
 
 EXAMPLES = (
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format obj,glb",
+    "sym3d export faces.sym3d/prediction.h5 -o print --format stl --solid --resolution 256 --triangles 50000",
+    "sym3d export faces.sym3d/prediction.h5 -o maps --depth png16,exr --normals --pose input",
     "sym3d export faces.sym3d/prediction.h5 -o pictures --turntable --sheet --truth data/synfaces.h5",
 )
 
@@ -21,6 +23,19 @@ def main(
     format: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
+    resolution: Resolution = None,
+    triangles: Triangles = None,
+    solid: Solid = False,
+    depth: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="Maps of depth, separated by commas: png16 (1/50000 m, 0 where there is nothing), exr, npy (metres).",
+        ),
+    ] = "",
+    normals: Annotated[
+        bool, typer.Option("--normals", help="Write a map of normals: red right, green up, blue towards you.")
+    ] = False,
     rows: Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; repeatable.")] = None,
     turntable: Annotated[bool, typer.Option("--turntable", help="Write a GIF and an MP4 of each item.")] = False,
@@ -29,10 +44,10 @@ def main(
         Path | None, typer.Option("--truth", help="A sym3d.images file whose depth the sheet shows beside ours.")
     ] = None,
 ) -> None:
-    """Write meshes, turntables and a contact sheet; without --format, --turntable and --sheet: OBJ meshes."""
+    """Write meshes, maps, turntables and a contact sheet; OBJ meshes when nothing is named. Names hold the choices."""
     from stages.export import ExportRequest, run
 
-    wanted = names(format) or (() if turntable or sheet else ("obj",))
+    wanted = names(format) or (() if depth or normals or turntable or sheet else ("obj",))
     request = ExportRequest(
         prediction,
         out_dir,
@@ -41,9 +56,14 @@ def main(
         rows=tuple(rows or ()),
         names=tuple(only or ()),
         texture=str(texture),
+        resolution=resolution,
+        triangles=triangles,
+        solid=solid,
+        depth=names(depth),
+        normals=normals,
         turntable=turntable,
         sheet=sheet,
         truth=truth,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.meshes, *result.turntables, *([result.sheet] if result.sheet else [])])
+    print_lines([*result.meshes, *result.maps, *result.turntables, *([result.sheet] if result.sheet else [])])

@@ -6,12 +6,27 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Batch, Crop, Device, Ema, Meshes, Overwrite, Pose, Split, Texture, names
+from sym3d_cli.options import (
+    Batch,
+    Crop,
+    Device,
+    Ema,
+    Meshes,
+    Overwrite,
+    Pose,
+    Resolution,
+    Solid,
+    Split,
+    Texture,
+    Triangles,
+    names,
+)
 
 EXAMPLES = (
     "sym3d infer runs/cats photo.png --export obj",
     "sym3d infer synfaces-small data/synfaces.h5 -o faces --split test",
     "sym3d infer cats.h5 pictures/ --crop cat --export glb,ply --pose input",
+    "sym3d infer synfaces-small photo.png --crop face --export stl --solid --resolution 256",
 )
 
 SHOWN = 10  # skipped inputs named on screen
@@ -27,6 +42,9 @@ def main(
     export: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
+    resolution: Resolution = None,
+    triangles: Triangles = None,
+    solid: Solid = False,
     crop: Crop = "center",
     split: Split = "all",
     confidence: Annotated[
@@ -47,6 +65,9 @@ def main(
         formats=names(export),
         pose=str(pose),
         texture=str(texture),
+        resolution=resolution,
+        triangles=triangles,
+        solid=solid,
         crop=crop,
         split=str(split),
         batch=batch,
