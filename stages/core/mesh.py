@@ -10,7 +10,7 @@ from torch.nn.functional import grid_sample, normalize
 
 from stages.core.camera import apply_view, intrinsics, project, rotation
 from stages.core.raster import grid_faces
-from stages.core.solid import close, manifold, open_edges
+from stages.core.solid import close, hang_skirt, manifold, open_edges
 from stages.core.spline import fill, spline_matrix
 from stages.core.trim import TRIM, faces_within, kept_faces, vertex_normals
 
@@ -121,17 +121,24 @@ def _surface(depth: Tensor, kept: Tensor, shape: tuple[int, int], fov: float) ->
 
 
 def _simplified(points: Tensor, faces: Tensor, triangles: int, solid: bool) -> tuple[Tensor, Tensor]:
-    """The same surface with at most so many triangles, counting those that a ``solid`` will get."""
-    while (count := _final_count(faces, solid)) > triangles:
-        before, target = len(faces), len(faces) * triangles // count
+    """The same surface with at most so many triangles, counting those that a ``solid`` will get.
+
+    A bare rim costs nothing to move inwards, and corners would be lost. A skirt makes it a sharp edge, which does
+    cost; the rim is never joined with the skirt's foot, the new rim, so what doesn't touch that is the surface.
+    """
+    target = triangles // 2 if solid else triangles
+    while _final_count(faces, solid) > triangles:
+        points, cloth = hang_skirt(points, faces)
         vertices, corners = fast_simplification.simplify(
-            points.numpy() * SIMPLIFY_SCALE, faces.numpy().astype(np.int32), target_count=target
+            points.numpy() * SIMPLIFY_SCALE, cloth.numpy().astype(np.int32), target_count=target
         )
-        points, faces = torch.from_numpy(vertices / SIMPLIFY_SCALE), torch.from_numpy(corners).long()
+        before, points, cloth = len(cloth), torch.from_numpy(vertices / SIMPLIFY_SCALE), torch.from_numpy(corners).long()
+        faces = cloth[~torch.isin(cloth, open_edges(cloth)).any(1)]
+        if len(cloth) == before or not len(faces):
+            raise ValueError(f"its surface cannot be had with {triangles} triangles")
         if solid:
             faces = manifold(faces, len(points))
-        if len(faces) == before:
-            raise ValueError(f"it cannot be had with {triangles} triangles: {count} are the fewest")
+        target = target * 7 // 8
     return points, faces
 
 

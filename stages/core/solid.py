@@ -5,7 +5,7 @@ from torch import Tensor
 
 from stages.core.trim import largest_piece, vertex_normals
 
-__all__ = ["THICKNESS", "close", "manifold", "open_edges"]
+__all__ = ["THICKNESS", "close", "hang_skirt", "manifold", "open_edges"]
 
 THICKNESS = 0.005  # metres between the deepest point of the surface and the back
 
@@ -44,10 +44,7 @@ def close(points: Tensor, faces: Tensor, normals: Tensor) -> tuple[Tensor, Tenso
     count = len(points)
     back = points * (points[:, 2:].max() + THICKNESS) / points[:, 2:]
     rim, edge = open_edges(faces).unique(return_inverse=True)
-    here, there = (edge + 2 * count).unbind(1)
-    walls = torch.cat(
-        [torch.stack([there, here, here + len(rim)], 1), torch.stack([there, here + len(rim), there + len(rim)], 1)]
-    )
+    walls = _walls(edge + 2 * count, edge + 2 * count + len(rim))
     every = torch.arange(count)
     source = torch.cat([every, every, rim, rim])
     points = torch.cat([points, back, points[rim], back[rim]])
@@ -56,8 +53,20 @@ def close(points: Tensor, faces: Tensor, normals: Tensor) -> tuple[Tensor, Tenso
     return points, torch.cat([faces, faces.flip(1) + count, walls]), normals, source
 
 
+def hang_skirt(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Points and triangles with a wall along the rim, 1 % deeper at its foot."""
+    rim, edge = open_edges(faces).unique(return_inverse=True)
+    return torch.cat([points, points[rim] * 1.01]), torch.cat([faces, _walls(rim[edge], edge + len(points))])
+
+
+def _walls(above: Tensor, below: Tensor) -> Tensor:
+    """(2E, 3) two triangles for each edge (E, 2) of the rim and the one below it, facing outward."""
+    (here, there), (under, beyond) = above.unbind(1), below.unbind(1)
+    return torch.cat([torch.stack([there, here, under], 1), torch.stack([there, under, beyond], 1)])
+
+
 def _edges(faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(3F, 2) the triangles' directed edges, and a number for each of them and for its reverse."""
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    base = int(faces.max()) + 1
+    base = int(faces.max()) + 1 if len(faces) else 0
     return edges, edges[:, 0] * base + edges[:, 1], edges[:, 1] * base + edges[:, 0]
