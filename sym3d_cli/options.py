@@ -61,8 +61,8 @@ Meshes = Annotated[
     str,
     typer.Option(
         metavar="FORMATS",
-        help="Meshes to write, separated by commas: obj, glb, ply, stl (millimetres), usdz, or points (a coloured point "
-        "cloud as PLY).",
+        help="Meshes to write, separated by commas: obj, glb, ply, stl (millimetres), usdz, or points (a PLY of "
+        "points and their colours).",
     ),
 ]
 Overwrite = Annotated[

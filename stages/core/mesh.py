@@ -132,7 +132,11 @@ def _simplified(points: Tensor, faces: Tensor, triangles: int, solid: bool) -> t
         vertices, corners = fast_simplification.simplify(
             points.numpy() * SIMPLIFY_SCALE, cloth.numpy().astype(np.int32), target_count=target
         )
-        before, points, cloth = len(cloth), torch.from_numpy(vertices / SIMPLIFY_SCALE), torch.from_numpy(corners).long()
+        before, points, cloth = (
+            len(cloth),
+            torch.from_numpy(vertices / SIMPLIFY_SCALE),
+            torch.from_numpy(corners).long(),
+        )
         faces = cloth[~torch.isin(cloth, open_edges(cloth)).any(1)]
         if len(cloth) == before or not len(faces):
             raise ValueError(f"its surface cannot be had with {triangles} triangles")
@@ -147,9 +151,7 @@ def _final_count(faces: Tensor, solid: bool) -> int:
     return 2 * (len(faces) + len(open_edges(faces))) if solid else len(faces)
 
 
-def _normals_at(
-    pixels: Tensor, size: tuple[int, int], points: Tensor, faces: Tensor, shape: tuple[int, int]
-) -> Tensor:
+def _normals_at(pixels: Tensor, size: tuple[int, int], points: Tensor, faces: Tensor, shape: tuple[int, int]) -> Tensor:
     """Unit normals (V, 3) of the surface whose vertices are a grid of that shape over the trimmed picture."""
     normals = vertex_normals(points, faces)
     known = normals.any(-1).view(shape)

@@ -43,7 +43,9 @@ def check_choices(
             raise UsageError(f"--{option} {value}", "there is no such choice", f"choose from {', '.join(known)}")
     low, high = RESOLUTIONS
     if resolution is not None and not low <= resolution <= high:
-        raise UsageError(f"--resolution {resolution}", "no mesh is so coarse or so fine", f"choose from {low} to {high}")
+        raise UsageError(
+            f"--resolution {resolution}", "no mesh is so coarse or so fine", f"choose from {low} to {high}"
+        )
     if triangles is not None and triangles < FEWEST_TRIANGLES:
         raise UsageError(f"--triangles {triangles}", "that is too few", f"allow {FEWEST_TRIANGLES} or more")
     if "usdz" in formats:
@@ -129,5 +131,5 @@ def build_mesh(
         )
     colours = TEXTURES[texture](item)
     if resolution is not None and resolution > len(colours):
-        colours = np.asarray(Image.fromarray(colours).resize((resolution, resolution), Image.Resampling.BICUBIC))
+        colours = np.array(Image.fromarray(colours).resize((resolution, resolution), Image.Resampling.BICUBIC))
     return mesh, colours
