@@ -40,8 +40,9 @@ class InferRequest:
     """checkpoint: a file, a run folder, or a shipped model's name. inputs: images, folders, zips, lists of paths (.txt)
     and sym3d.images files, of which ``split`` "all", "train", "val" or "test" is taken. out: the folder of results;
     None is ``<first input's stem>.sym3d`` in the working directory. formats, pose, texture, resolution, triangles,
-    solid: of meshes, as in export. crop: as in prep, for photographs. ema: take the averaged weights where there are some. device: None is CUDA where there is one. confidence: keep the confidence maps too,
-    which serve the training loss; the network that makes them takes a fifth of the time.
+    solid: of meshes, as in export. crop: as in prep, for photographs. ema: take the averaged weights where there are
+    some. device: None is CUDA where there is one. confidence: keep the confidence maps too, which serve the training
+    loss; the network that makes them takes a fifth of the time.
     """
 
     checkpoint: Path | str

@@ -132,13 +132,10 @@ def _simplified(points: Tensor, faces: Tensor, triangles: int, solid: bool) -> t
         vertices, corners = fast_simplification.simplify(
             points.numpy() * SIMPLIFY_SCALE, cloth.numpy().astype(np.int32), target_count=target
         )
-        before, points, cloth = (
-            len(cloth),
-            torch.from_numpy(vertices / SIMPLIFY_SCALE),
-            torch.from_numpy(corners).long(),
-        )
+        stuck = len(corners) == len(cloth)
+        points, cloth = torch.from_numpy(vertices / SIMPLIFY_SCALE), torch.from_numpy(corners).long()
         faces = cloth[~torch.isin(cloth, open_edges(cloth)).any(1)]
-        if len(cloth) == before or not len(faces):
+        if stuck or not len(faces):
             raise ValueError(f"its surface cannot be had with {triangles} triangles")
         if solid:
             faces = manifold(faces, len(points))
