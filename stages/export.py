@@ -15,6 +15,7 @@ from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
 from stages.io.video import swing_yaws, write_gif, write_mp4
 from stages.meshing import MESH_FIELDS, export_maps, export_meshes, mesh_choices
+from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
 
 __all__ = ["ExportRequest", "ExportResult", "run"]
@@ -31,7 +32,8 @@ class ExportRequest:
     formats:    of meshes: "obj", "glb", "ply", "stl", "usdz", or "points" for the vertices alone; empty for none.
     pose:       "canonical", or "input" for the input's viewpoint.
     rows, names: row numbers and item names; with both empty every item.
-    texture:    "albedo", or "shaded" for the canonical image under the input's light.
+    texture:    "albedo", "shaded" for the canonical image under the input's light, or "photo" for the photograph.
+    photos:     the photographs, for the last: images, folders, zips or lists of paths.
     resolution: vertices along each side of a mesh, 16 to 512, and the size of maps; None: the prediction's own.
     triangles:  at most so many in a mesh, 100 or more; None for all.
     solid:      meshes closed by a flat back.
@@ -48,6 +50,7 @@ class ExportRequest:
     rows: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     texture: str = "albedo"
+    photos: tuple[Path, ...] = ()
     resolution: int | None = None
     triangles: int | None = None
     solid: bool = False
@@ -86,6 +89,9 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         )
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
+    if (request.texture == "photo") != bool(request.photos):
+        fix = "give both: --texture photo --photos FOLDER"
+        raise UsageError("--photos", "photographs are for the texture photo, and it needs them", fix)
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
@@ -100,6 +106,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
 
         meshes, maps, turntables, sheet = [], [], [], None
         if request.formats:
+            choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
             meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
         if maps_wanted:
             kinds = {"depth": request.depth, "normals": request.normals}

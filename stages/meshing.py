@@ -1,6 +1,6 @@
 """The meshes and maps of many items of a prediction, where one bad item must not cost the others."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from stages.errors import InputError
 from stages.io.files import file_stems, make_folder, write_file
 from stages.io.maps import DEPTHS, encode_normals
 from stages.io.meshes import build_mesh, export_name, write_meshes
+from stages.photographs import Photographs, texture_from
 from stages.progress import Report
 
 __all__ = ["MESH_FIELDS", "export_maps", "export_meshes", "mesh_choices"]
@@ -30,18 +31,21 @@ def mesh_choices(request) -> dict:
     }
 
 
-def export_meshes(prediction: Artifact, rows: Sequence[int], folder: Path, *, report: Report, **choices) -> list[Path]:
+def export_meshes(
+    prediction: Artifact, rows: Sequence[int], folder: Path, *, photographs: Photographs, report: Report, **choices
+) -> list[Path]:
     """Write these rows as :func:`stages.io.meshes.write_meshes` does; returns the paths.
 
-    Warns of an item without a surface and goes on; raises InputError when no item has one.
+    photographs: where the texture "photo" is taken from. Warns of an item without a surface or photograph and goes on;
+    raises InputError when no item has one.
     """
-    return _each(
-        "meshes",
-        prediction,
-        rows,
-        lambda item, stem, fov: write_meshes(item, folder, stem, fov=fov, **choices),
-        report,
-    )
+
+    def write(row: int, item: dict[str, np.ndarray], stem: str, fov: float) -> list[Path]:
+        if choices["texture"] == "photo":
+            item["photo_texture"] = texture_from(photographs, prediction, row)
+        return write_meshes(item, folder, stem, fov=fov, **choices)
+
+    return _each("meshes", prediction, rows, write, report)
 
 
 def export_maps(
@@ -60,7 +64,7 @@ def export_maps(
     depth: names in :data:`stages.io.maps.DEPTHS`. Warns and raises as :func:`export_meshes` does.
     """
 
-    def write(item: Mapping[str, np.ndarray], stem: str, fov: float) -> list[Path]:
+    def write(row: int, item: dict[str, np.ndarray], stem: str, fov: float) -> list[Path]:
         mesh, _ = build_mesh(item, stem, pose=pose, resolution=resolution, fov=fov)
         distance, normal = mesh_maps(mesh, resolution or len(item["canonical_depth"]), fov)
         name = export_name(stem, pose=pose, resolution=resolution)
@@ -76,14 +80,14 @@ def _each(
     title: str,
     prediction: Artifact,
     rows: Sequence[int],
-    write: Callable[[Mapping[str, np.ndarray], str, float], list[Path]],
+    write: Callable[[int, dict[str, np.ndarray], str, float], list[Path]],
     report: Report,
 ) -> list[Path]:
     stems, fov, written, faults = file_stems(prediction.strings("name")), float(prediction.attrs["fov"]), [], []
     with report.task(title, total=len(rows)) as task:
         for row in rows:
             try:
-                written += write({field: prediction[field][row] for field in MESH_FIELDS}, stems[row], fov)
+                written += write(row, {field: prediction[field][row] for field in MESH_FIELDS}, stems[row], fov)
             except InputError as error:
                 faults.append(error)
                 report.warn(f"{error.where}: {error.what}; skipped")

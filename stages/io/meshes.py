@@ -23,6 +23,7 @@ FEWEST_TRIANGLES = 100
 TEXTURES = {
     "albedo": lambda item: (np.nan_to_num(item["albedo"]).clip(0, 1) * 255 + 0.5).astype(np.uint8),
     "shaded": lambda item: np.array(item["canonical_image"], dtype=np.uint8),
+    "photo": lambda item: np.array(item["photo_texture"], dtype=np.uint8),
 }
 
 
@@ -111,11 +112,11 @@ def build_mesh(
     solid: bool = False,
     fov: float = 10.0,
 ) -> tuple[Mesh, np.ndarray]:
-    """The mesh of one item and its texture, (H, W, 3) uint8 sRGB.
+    """The mesh of one item and its texture, (S, S, 3) uint8 sRGB.
 
-    item: canonical_depth (H, W) float32 metres, albedo (H, W, 3) float32 in [0, 1] or canonical_image (H, W, 3)
-    uint8 by ``texture``, and view (6,) when ``pose`` is "input". resolution, triangles, solid: as in
-    :func:`stages.core.mesh.grid_mesh`; the texture grows with the resolution. fov: degrees.
+    item: canonical_depth (H, W) float32 metres; by ``texture`` albedo (H, W, 3) float32 in [0, 1], canonical_image
+    (H, W, 3) uint8 or photo_texture (S, S, 3) uint8; and view (6,) when ``pose`` is "input". resolution, triangles,
+    solid: as in :func:`stages.core.mesh.grid_mesh`; the texture grows with the resolution. fov: degrees.
 
     Raises InputError, naming the item, when there is no surface in it.
     """

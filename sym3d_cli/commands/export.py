@@ -10,6 +10,7 @@ from sym3d_cli.options import Meshes, Pose, Resolution, Solid, Texture, Triangle
 
 EXAMPLES = (
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format obj,glb",
+    "sym3d export faces.sym3d/prediction.h5 -o meshes --format glb --texture photo --photos my-faces/",
     "sym3d export faces.sym3d/prediction.h5 -o print --format stl --solid --resolution 256 --triangles 50000",
     "sym3d export faces.sym3d/prediction.h5 -o maps --depth png16,exr --normals --pose input",
     "sym3d export faces.sym3d/prediction.h5 -o pictures --turntable --sheet --truth data/synfaces.h5",
@@ -23,6 +24,10 @@ def main(
     format: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option("--photos", help="The photographs, for --texture photo: an image, folder or zip; repeatable."),
+    ] = None,
     resolution: Resolution = None,
     triangles: Triangles = None,
     solid: Solid = False,
@@ -56,6 +61,7 @@ def main(
         rows=tuple(rows or ()),
         names=tuple(only or ()),
         texture=str(texture),
+        photos=tuple(photos or ()),
         resolution=resolution,
         triangles=triangles,
         solid=solid,

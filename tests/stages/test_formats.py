@@ -18,7 +18,7 @@ from stages.export import ExportRequest, run
 from stages.infer import InferRequest
 from stages.infer import run as infer
 from stages.io.maps import DEPTHS
-from stages.io.meshes import TEXTURES, build_mesh, export_name, write_meshes
+from stages.io.meshes import build_mesh, export_name, write_meshes
 from tests.stages.test_export import RED, SIZE, accessor, make_item, prediction, read_glb  # noqa: F401 (a fixture)
 
 os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"  # before OpenCV reads its first file
@@ -144,7 +144,7 @@ def test_a_solid_is_closed_in_the_file(tmp_path, item):
 def test_no_choice_overwrites_another(tmp_path, prediction):  # noqa: F811
     written = []
     for pose, texture, resolution, triangles, solid in itertools.product(
-        ("canonical", "input"), TEXTURES, (None, 20), (None, 300), (False, True)
+        ("canonical", "input"), ("albedo", "shaded"), (None, 20), (None, 300), (False, True)
     ):
         shape = {"resolution": resolution, "triangles": triangles, "solid": solid}
         request = ExportRequest(
