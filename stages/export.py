@@ -1,4 +1,4 @@
-"""From a prediction file to files for other programs: meshes, maps, a turntable, a contact sheet."""
+"""From a prediction file to files for other programs: meshes, maps, videos, contact sheets."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,19 +9,22 @@ import numpy as np
 
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
-from stages.io.files import file_stems, make_folder
+from stages.io.files import make_folder
 from stages.io.maps import DEPTHS
 from stages.io.meshes import check_choices
-from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
-from stages.io.video import swing_yaws, write_gif, write_mp4
+from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.io.threads import chunks
 from stages.meshing import MESH_FIELDS, export_maps, export_meshes, mesh_choices
+from stages.motions import check_videos, export_videos
 from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
+from stages.scenes import BACKGROUND, make_canvas
+from stages.selection import item_names, select_rows
 
 __all__ = ["ExportRequest", "ExportResult", "run"]
 
 SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
-MOST_SHEET_ROWS = 40
+SHEET_ROWS = 40  # on a page
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class ExportRequest:
     solid:      meshes closed by a flat back.
     depth:      maps of depth: "png16", "exr", "npy"; empty for none.
     normals:    a map of normals.
-    turntable:  a GIF and an MP4 per item.
-    sheet:      one contact sheet, sheet.png; truth: a sym3d.images file whose depth it shows beside ours.
+    videos:     of stages.motions.MOTIONS, in each of video_formats (stages.io.video.VIDEO_FORMATS) with frames of
+                size × size pixels.
+    sheet:      contact sheets, sheet.png and further pages sheet.2.png, …; truth: a sym3d.images file whose depth they
+                show beside ours.
     """
 
     prediction: Path
@@ -56,7 +61,11 @@ class ExportRequest:
     solid: bool = False
     depth: tuple[str, ...] = ()
     normals: bool = False
-    turntable: bool = False
+    videos: tuple[str, ...] = ()
+    video_formats: tuple[str, ...] = ("mp4", "gif")
+    size: int = 512
+    background: str = BACKGROUND
+    device: str | None = None
     sheet: bool = False
     truth: Path | None = None
 
@@ -67,8 +76,8 @@ class ExportResult:
 
     meshes: tuple[Path, ...]
     maps: tuple[Path, ...]
-    turntables: tuple[Path, ...]
-    sheet: Path | None
+    videos: tuple[Path, ...]
+    sheets: tuple[Path, ...]
 
 
 def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
@@ -82,11 +91,12 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     for kind in request.depth:
         if kind not in DEPTHS:
             raise UsageError(f"--depth {kind}", "there is no such choice", f"choose from {', '.join(DEPTHS)}")
+    check_videos(request.videos, request.video_formats)
+    canvas = make_canvas(request.size, request.background, request.device)
     maps_wanted = bool(request.depth or request.normals)
-    if not (request.formats or maps_wanted or request.turntable or request.sheet):
-        raise UsageError(
-            "export", "there is nothing to write", "add --format, --depth, --normals, --turntable or --sheet"
-        )
+    if not (request.formats or maps_wanted or request.videos or request.sheet):
+        fix = "add --format, --depth, --normals, --video or --sheet"
+        raise UsageError("export", "there is nothing to write", fix)
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
     if (request.texture == "photo") != bool(request.photos):
@@ -95,16 +105,13 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
-        names = artifact.strings("name")
-        if not names:
-            raise InputError(request.prediction, "it holds no items", "infer some images first")
+        names = item_names(artifact)
         if truth is not None and "depth" not in truth:
             raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
-        stems = file_stems(names)
         make_folder(request.out_dir)
 
-        meshes, maps, turntables, sheet = [], [], [], None
+        meshes, maps, videos, sheets = [], [], [], []
         if request.formats:
             choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
             meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
@@ -112,35 +119,19 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
             kinds = {"depth": request.depth, "normals": request.normals}
             where = {"pose": request.pose, "resolution": request.resolution}
             maps = export_maps(artifact, rows, request.out_dir, **kinds, **where, report=report)
-        if request.turntable:
-            fov = float(artifact.attrs["fov"])
-            with report.task("turntables", total=len(rows)) as task:
-                for row in rows:
-                    item = {field: artifact[field][row] for field in MESH_FIELDS}
-                    frames = novel_views(item, names[row], swing_yaws(), size=256, fov=fov)
-                    turntables.append(write_gif(request.out_dir / f"{stems[row]}.gif", frames))
-                    turntables.append(write_mp4(request.out_dir / f"{stems[row]}.mp4", frames))
-                    task.advance()
+        if request.videos:
+            choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
+            videos = export_videos(artifact, rows, request.out_dir, **choices, report=report)
         if request.sheet:
             if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:
                 report.warn(f"{request.truth}: none of its images has the name of an item; no true depth is shown")
-            if len(rows) > MOST_SHEET_ROWS:
-                report.note(f"the sheet shows the first {MOST_SHEET_ROWS} of {len(rows)} items")
-            sheet = write_png(request.out_dir / "sheet.png", draw_sheet(artifact, rows[:MOST_SHEET_ROWS], truth))
-    return ExportResult(tuple(meshes), tuple(maps), tuple(turntables), sheet)
-
-
-def select_rows(names: Sequence[str], rows: Sequence[int], wanted: Sequence[str]) -> list[int]:
-    """The row numbers asked for by number and by name, in the file's order; all of them when nothing is asked for."""
-    if not rows and not wanted:
-        return list(range(len(names)))
-    for row in rows:
-        if not 0 <= row < len(names):
-            raise UsageError(f"--row {row}", "there is no such row", f"the file holds rows 0 to {len(names) - 1}")
-    for name in wanted:
-        if name not in names:
-            raise UsageError(f"--only {name!r}", "no item has this name", f"the first one is {names[0]!r}")
-    return sorted(set(rows) | {row for row, name in enumerate(names) if name in wanted})
+            pages = list(chunks(rows, SHEET_ROWS))
+            with report.task("sheets", total=len(pages)) as task:
+                for page, some in enumerate(pages, 1):
+                    path = request.out_dir / ("sheet.png" if page == 1 else f"sheet.{page}.png")
+                    sheets.append(write_png(path, draw_sheet(artifact, some, truth)))
+                    task.advance()
+    return ExportResult(tuple(meshes), tuple(maps), tuple(videos), tuple(sheets))
 
 
 def draw_sheet(artifact: Artifact, rows: Sequence[int], truth: Artifact | None) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Options and arguments that two commands share, and the form of the examples in a command's help."""
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -7,27 +8,39 @@ from typing import Annotated
 
 import typer
 
+from stages.errors import UsageError
+
 __all__ = [
+    "Ambient",
     "AsJson",
+    "Background",
     "Batch",
     "Crop",
+    "DepthMaps",
     "Device",
+    "Diffuse",
     "Ema",
+    "Light",
     "Looked",
     "Meshes",
     "ModelCrop",
     "MostItems",
+    "Only",
     "Overwrite",
     "Perturb",
+    "PictureSize",
     "Pose",
     "Resolution",
+    "Rows",
     "Settings",
     "Size",
     "Solid",
     "Split",
     "Texture",
     "Triangles",
+    "VideoFormats",
     "epilog",
+    "lamp",
     "names",
 ]
 
@@ -51,6 +64,12 @@ class _Split(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Ambient = Annotated[
+    float | None, typer.Option("--ambient", min=0, max=4, help="Strength of the light from everywhere.")
+]
+Background = Annotated[
+    str, typer.Option("--background", metavar="COLOUR", help="Behind the thing: a CSS colour's name or #rrggbb.")
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
 CROPS = (
     "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "
@@ -58,8 +77,25 @@ CROPS = (
     "by 0.1 of its side"
 )
 Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
+DepthMaps = Annotated[
+    str,
+    typer.Option(
+        metavar="KINDS",
+        help="Maps of depth, separated by commas: png16 (1/50000 m, 0 where there is nothing), exr, npy (metres).",
+    ),
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
+Diffuse = Annotated[float | None, typer.Option("--diffuse", min=0, max=4, help="Strength of the lamp.")]
 Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
+Light = Annotated[
+    str | None,
+    typer.Option(
+        "--light",
+        metavar="X,Y",
+        help="Where the lamp stands: X to the right and Y up for each unit in front of the frontal view; 1,0 is "
+        "45° from the right.",
+    ),
+]
 Looked = Annotated[
     list[Path],
     typer.Argument(help="Run folders, predictions, scores, or folders with these; several kinds go on one page."),
@@ -77,17 +113,20 @@ MostItems = Annotated[
     int,
     typer.Option("--items", min=1, help="Show at most so many items: the worst, the best, an even pick of the others."),
 ]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; may be repeated.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
 ]
 Perturb = Annotated[
     bool, typer.Option("--perturb", help="Stick a random rectangle on each image, as the paper's robustness test does.")
 ]
+PictureSize = Annotated[int, typer.Option("--size", help="Side of pictures and videos in pixels: 16 to 2048.")]
 Pose = Annotated[_Pose, typer.Option(help="Viewpoint of the meshes: facing you, or as in the input.")]
 Resolution = Annotated[
     int | None,
     typer.Option(help="Vertices along each side of a mesh, 16 to 512; left out: one for each pixel of the prediction."),
 ]
+Rows = Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated."),
@@ -106,6 +145,10 @@ Texture = Annotated[
 Triangles = Annotated[
     int | None, typer.Option(help="At most so many triangles in a mesh, 100 or more: flat parts lose theirs first.")
 ]
+VideoFormats = Annotated[
+    str,
+    typer.Option("--video-format", metavar="FORMATS", help="mp4, gif, webp, png (frames), separated by commas."),
+]
 
 
 def names(text: str | None) -> tuple[str, ...]:
@@ -116,3 +159,16 @@ def names(text: str | None) -> tuple[str, ...]:
 def epilog(examples: Sequence[str]) -> str:
     """The end of a command's help: its examples, one a line."""
     return "\n\n".join(["Examples:", *(f"  $ {example}" for example in examples)])
+
+
+def lamp(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``--light``. Raises UsageError when they are no place for a lamp."""
+    if text is None:
+        return None
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not max(abs(x), abs(y)) <= 100:
+        raise UsageError(f"--light {text}", "is no place for a lamp", "give two numbers up to 100, such as -1,0.5")
+    return x, y

@@ -1,4 +1,4 @@
-"""sym3d export: a prediction file becomes meshes, maps, turntables, a contact sheet."""
+"""sym3d export: a prediction file becomes meshes, maps, videos, contact sheets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,14 +6,30 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Meshes, Pose, Resolution, Solid, Texture, Triangles, names
+from sym3d_cli.options import (
+    Background,
+    DepthMaps,
+    Device,
+    Meshes,
+    Only,
+    PictureSize,
+    Pose,
+    Resolution,
+    Rows,
+    Solid,
+    Texture,
+    Triangles,
+    VideoFormats,
+    names,
+)
 
 EXAMPLES = (
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format obj,glb",
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format glb --texture photo --photos my-faces/",
     "sym3d export faces.sym3d/prediction.h5 -o print --format stl --solid --resolution 256 --triangles 50000",
     "sym3d export faces.sym3d/prediction.h5 -o maps --depth png16,exr --normals --pose input",
-    "sym3d export faces.sym3d/prediction.h5 -o pictures --turntable --sheet --truth data/synfaces.h5",
+    "sym3d export faces.sym3d/prediction.h5 -o pictures --sheet --truth data/synfaces.h5",
+    "sym3d export faces.sym3d/prediction.h5 -o videos --video swing,light --video-format mp4,webp --size 512 --row 0",
 )
 
 
@@ -31,28 +47,35 @@ def main(
     resolution: Resolution = None,
     triangles: Triangles = None,
     solid: Solid = False,
-    depth: Annotated[
-        str,
-        typer.Option(
-            metavar="KINDS",
-            help="Maps of depth, separated by commas: png16 (1/50000 m, 0 where there is nothing), exr, npy (metres).",
-        ),
-    ] = "",
+    depth: DepthMaps = "",
     normals: Annotated[
         bool, typer.Option("--normals", help="Write a map of normals: red right, green up, blue towards you.")
     ] = False,
-    rows: Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; repeatable.")] = None,
-    turntable: Annotated[bool, typer.Option("--turntable", help="Write a GIF and an MP4 of each item.")] = False,
-    sheet: Annotated[bool, typer.Option("--sheet", help="Write one contact sheet, sheet.png.")] = False,
+    rows: Rows = None,
+    only: Only = None,
+    video: Annotated[
+        str,
+        typer.Option(
+            "--video",
+            metavar="MOTIONS",
+            help="Videos of each item, separated by commas: swing, turntable, frontal, wireframe, normals, light.",
+        ),
+    ] = "",
+    video_format: VideoFormats = "mp4,gif",
+    size: PictureSize = 512,
+    background: Background = "#ebebeb",
+    device: Device = None,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Write contact sheets: sheet.png, and more pages after 40 items.")
+    ] = False,
     truth: Annotated[
         Path | None, typer.Option("--truth", help="A sym3d.images file whose depth the sheet shows beside ours.")
     ] = None,
 ) -> None:
-    """Write meshes, maps, turntables and a contact sheet; OBJ meshes when nothing is named. Names hold the choices."""
+    """Write meshes, maps, videos and contact sheets; OBJ meshes when nothing is named. Names hold the choices."""
     from stages.export import ExportRequest, run
 
-    wanted = names(format) or (() if depth or normals or turntable or sheet else ("obj",))
+    wanted = names(format) or (() if depth or normals or video or sheet else ("obj",))
     request = ExportRequest(
         prediction,
         out_dir,
@@ -67,9 +90,13 @@ def main(
         solid=solid,
         depth=names(depth),
         normals=normals,
-        turntable=turntable,
+        videos=names(video),
+        video_formats=names(video_format),
+        size=size,
+        background=background,
+        device=device,
         sheet=sheet,
         truth=truth,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.meshes, *result.maps, *result.turntables, *([result.sheet] if result.sheet else [])])
+    print_lines([*result.meshes, *result.maps, *result.videos, *result.sheets])
