@@ -25,6 +25,7 @@ __all__ = [
     "Meshes",
     "ModelCrop",
     "MostItems",
+    "NormalMap",
     "Only",
     "Overwrite",
     "Perturb",
@@ -114,6 +115,9 @@ MostItems = Annotated[
     typer.Option("--items", min=1, help="Show at most so many items: the worst, the best, an even pick of the others."),
 ]
 Only = Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; may be repeated.")]
+NormalMap = Annotated[
+    bool, typer.Option("--normals", help="Write a map of normals: red right, green up, blue towards you.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
 ]

@@ -11,6 +11,7 @@ from sym3d_cli.options import (
     DepthMaps,
     Device,
     Meshes,
+    NormalMap,
     Only,
     PictureSize,
     Pose,
@@ -48,9 +49,7 @@ def main(
     triangles: Triangles = None,
     solid: Solid = False,
     depth: DepthMaps = "",
-    normals: Annotated[
-        bool, typer.Option("--normals", help="Write a map of normals: red right, green up, blue towards you.")
-    ] = False,
+    normals: NormalMap = False,
     rows: Rows = None,
     only: Only = None,
     video: Annotated[
@@ -75,11 +74,10 @@ def main(
     """Write meshes, maps, videos and contact sheets; OBJ meshes when nothing is named. Names hold the choices."""
     from stages.export import ExportRequest, run
 
-    wanted = names(format) or (() if depth or normals or video or sheet else ("obj",))
     request = ExportRequest(
         prediction,
         out_dir,
-        formats=wanted,
+        formats=names(format) or (() if depth or normals or video or sheet else ("obj",)),
         pose=str(pose),
         rows=tuple(rows or ()),
         names=tuple(only or ()),
