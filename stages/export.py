@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
-from stages.io.files import file_stems, make_folder
+from stages.io.files import file_stems, hold_folder
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
 from stages.io.video import swing_yaws, write_gif, write_mp4
@@ -76,7 +76,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
             raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
         stems = file_stems(names)
-        make_folder(request.out_dir)
+        stack.enter_context(hold_folder(request.out_dir))
 
         meshes, turntables, sheet = [], [], None
         if request.formats:

@@ -17,7 +17,7 @@ from stages.core.inference import QuickSym3D
 from stages.device import pick_device
 from stages.errors import InputError, UsageError
 from stages.io.crops import Crop, crop_box, cut, parse_crop, resize_squares
-from stages.io.files import make_folder, safe_stem
+from stages.io.files import hold_folder, safe_stem
 from stages.io.images import UnusableError, decode
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
@@ -102,7 +102,7 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
     with ExitStack() as stack:
         entries, parents = _gather(request, crop, loaded, out, stack)
         _require_one(entries, request.inputs[0])
-        make_folder(out)
+        stack.enter_context(hold_folder(out))
         writer = stack.enter_context(_writer(out / "prediction.h5", request, loaded, entries, parents))
         if writer.complete:
             report.note(f"{writer.path} is already complete")
