@@ -1,7 +1,8 @@
-"""Two processes on one output: the second stops with one line, and a killed one is in nobody's way."""
+"""Outputs: two processes on one, of which the second stops with one line; and places where nothing can be written."""
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,25 @@ def test_a_killed_first_is_in_nobodys_way(command, here, sym3d):
 def test_a_table_in_the_making_is_held(here, refused):
     with another_process_holding(here / "results" / "logs" / ".lock"):
         assert "another process is writing it" in refused(6, "reproduce", "baselines", "data.h5", "--quick")
+
+
+@pytest.fixture
+def read_only(here) -> Iterator[Path]:
+    """A file system that cannot be written, not even by the superuser; runs/ is on it too."""
+    folder = here / "read-only"
+    folder.mkdir()
+    (here / "runs").symlink_to(folder)
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a file system here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_output_that_cannot_be_written(command, here, read_only, refused):
+    arguments = [f"read-only/{part}" if part in ("out", "out.h5") else part for part in COMMANDS[command][0]]
+    assert "(Read-only file system)" in refused(6, command, *arguments)
 
 
 @pytest.mark.slow
