@@ -1,6 +1,7 @@
 """Turn a run into a model that ships: its (averaged) weights as float16, without optimizer or log.
 
 python scripts/ship_model.py runs/small-0 stages/models/synfaces-small.h5
+python scripts/ship_model.py runs/cats stages/models/cats.h5 cat:0.88:0.09    # how to cut photographs for it
 """
 
 import re
@@ -9,6 +10,7 @@ import sys
 import numpy as np
 
 from stages.artifact import make_provenance, open_artifact, write_artifact
+from stages.io.crops import parse_crop
 from stages.loading import find_checkpoint, load_model
 
 
@@ -21,10 +23,12 @@ def without_folders(provenance: dict) -> dict:
 
 
 if __name__ == "__main__":
-    source, out = sys.argv[1:]
+    source, out, *crop = sys.argv[1:]
     loaded = load_model(source)
     with open_artifact(find_checkpoint(source)) as parent:
         recipe = loaded.recipe
+        if crop:
+            recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"crop": parse_crop(*crop).text})})
         provenance = without_folders(make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=[parent]))
         arrays = {
             f"model/{name}": value.numpy().astype(np.float16) for name, value in loaded.model.state_dict().items()

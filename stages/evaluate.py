@@ -10,6 +10,7 @@ import torch
 
 from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
 from stages.core.metrics import evaluation_mask, mad, relief, side
+from stages.core.reliability import Trust, judge
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
 from stages.io.files import hold_file
@@ -25,6 +26,7 @@ __all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score",
 
 METRICS = {"side": side, "mad": mad, "relief": relief}
 SHEET_EACH = 5  # worst, and as many best
+ERRORS = ("side", "mad")  # of METRICS, those of which less is better
 SHEET_FIELDS = (
     *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
     *("depth", "valid"),
@@ -66,13 +68,16 @@ class Score:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """summary: "model" and each baseline → metric → Score. target, data, split: what was evaluated on what."""
+    """summary: "model" and each baseline → metric → Score. reliability: "side" and "mad" → Trust; empty for
+    predictions without. target, data, split: what was evaluated on what.
+    """
 
     target: Path
     data: Path
     split: str
     images: int
     summary: dict[str, dict[str, Score]]
+    reliability: dict[str, Trust]
     scores: Path
     sheet: Path
 
@@ -124,16 +129,20 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
             raise InputError(path, "sees the object nowhere that the truth does", "train it for longer")
         if gaps:
             report.warn(f"{gaps} of {len(target.rows)} images have no pixel to judge and are left out of the means")
+        trust = _trust(request, scores)
         names = data.strings("name")
         write_artifact(
             out,
             "sym3d.scores",
             {"name": [names[row] for row in target.rows], **scores},
             provenance=provenance,
-            attrs={"summary": {who: {m: asdict(s) for m, s in found.items()} for who, found in summary.items()}},
+            attrs={
+                "summary": {who: {m: asdict(s) for m, s in found.items()} for who, found in summary.items()},
+                "reliability": {metric: asdict(found) for metric, found in trust.items()},
+            },
         )
         sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0]))
-        return EvaluateResult(path, data.path, request.split, len(target.rows), summary, out, sheet)
+        return EvaluateResult(path, data.path, request.split, len(target.rows), summary, trust, out, sheet)
 
 
 def _check_choices(request: EvaluateRequest) -> None:
@@ -187,9 +196,11 @@ def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) 
         raise InputError(artifact.path, what, f"infer with --split {request.split}, or evaluate another split")
     places = np.array([place[names[row]] for row in rows])
 
+    fields = [*SHEET_FIELDS, *(["reliability"] if "reliability" in artifact else [])]  # older files have none
+
     def items(at: np.ndarray) -> dict[str, np.ndarray]:
         wanted, back = np.unique(places[at], return_inverse=True)  # HDF5 reads ascending rows
-        return {field: artifact[field][wanted][back] for field in SHEET_FIELDS}
+        return {field: artifact[field][wanted][back] for field in fields}
 
     near, far, fov = (float(artifact.attrs[key]) for key in ("depth_min", "depth_max", "fov"))
     return _Target(artifact.path, artifact, data, rows, items, (near, far), fov)
@@ -223,7 +234,8 @@ def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]
         for at in chunks(np.arange(len(target.rows)), batch):
             items = target.items(at)
             depth, valid = torch.from_numpy(items["depth"]), torch.from_numpy(items["valid"])
-            parts.append(_scores(depth, valid, target, target.rows[at]))
+            found = _scores(depth, valid, target, target.rows[at])
+            parts.append(found | {name: items[name] for name in ("reliability",) if name in items})
             task.advance(len(at))
     return _join(parts)
 
@@ -239,6 +251,13 @@ def _judge_constant(depth: torch.Tensor, target: _Target) -> dict[str, np.ndarra
 
 def _join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _trust(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[str, Trust]:
+    if "reliability" not in scores:
+        return {}
+    reliability = torch.from_numpy(scores["reliability"])
+    return {m: judge(reliability, torch.from_numpy(scores[m])) for m in request.metrics if m in ERRORS}
 
 
 def _summary(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[str, dict[str, Score]]:

@@ -14,6 +14,7 @@ from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
 from stages.io.video import swing_yaws, write_gif, write_mp4
 from stages.meshing import MESH_FIELDS, export_meshes
+from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
 
 __all__ = ["ExportRequest", "ExportResult", "run"]
@@ -30,7 +31,8 @@ class ExportRequest:
     formats:    of meshes: "obj", "glb", "ply"; empty for none.
     pose:       "canonical", or "input" for the input's viewpoint.
     rows, names: row numbers and item names; with both empty every item.
-    texture:    "albedo", or "shaded" for the canonical image under the input's light.
+    texture:    "albedo", "shaded" for the canonical image under the input's light, or "photo" for the photograph.
+    photos:     the photographs, for the last: images, folders, zips or lists of paths.
     turntable:  a GIF and an MP4 per item.
     sheet:      one contact sheet, sheet.png; truth: a sym3d.images file whose depth it shows beside ours.
     """
@@ -42,6 +44,7 @@ class ExportRequest:
     rows: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     texture: str = "albedo"
+    photos: tuple[Path, ...] = ()
     turntable: bool = False
     sheet: bool = False
     truth: Path | None = None
@@ -66,6 +69,9 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         raise UsageError("export", "there is nothing to write", "add --format, --turntable or --sheet")
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
+    if (request.texture == "photo") != bool(request.photos):
+        fix = "give both: --texture photo --photos FOLDER"
+        raise UsageError("--photos", "photographs are for the texture photo, and it needs them", fix)
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
@@ -81,6 +87,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         meshes, turntables, sheet = [], [], None
         if request.formats:
             choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
+            choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
             meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
         if request.turntable:
             fov = float(artifact.attrs["fov"])

@@ -7,6 +7,7 @@ from torch import Tensor
 from stages.artifact import Artifact
 from stages.core.inference import QuickSym3D
 from stages.core.model import Factors, Reconstruction, Sym3D
+from stages.core.reliability import reliability
 from stages.errors import InputError, UsageError
 
 __all__ = ["check_split", "predict", "prediction_fields", "split_rows", "to_images", "to_tensor"]
@@ -53,7 +54,7 @@ def to_images(pictures: Tensor) -> np.ndarray:
 def prediction_fields(model: Sym3D | QuickSym3D) -> tuple[str, ...]:
     """The names of the arrays that :func:`predict` returns."""
     maps = ("canonical_depth", "depth", "valid", "albedo", "shading", "canonical_image", "reconstruction")
-    return ("image", *maps, "view", "light", *(("confidence",) if model.netC is not None else ()))
+    return ("image", *maps, "view", "light", "reliability", *(("confidence",) if model.netC is not None else ()))
 
 
 @torch.inference_mode()
@@ -69,12 +70,13 @@ def predict(model: Sym3D | QuickSym3D, images: np.ndarray, batch: int = 16) -> d
     parts = []
     for start in range(0, len(images), batch):
         chunk = images[start : start + batch]
-        factors = model.predict(to_tensor(chunk, device))
-        parts.append({"image": chunk, **_fields(factors, model.render(factors))})
+        image = to_tensor(chunk, device)
+        factors = model.predict(image)
+        parts.append({"image": chunk, **_fields(image, factors, model.render(factors))})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _fields(factors: Factors, seen: Reconstruction) -> dict[str, np.ndarray]:
+def _fields(image: Tensor, factors: Factors, seen: Reconstruction) -> dict[str, np.ndarray]:
     light = torch.cat([factors.ambient[:, None], factors.diffuse[:, None], factors.light_direction], 1)
     maps = {
         "canonical_depth": factors.depth,
@@ -84,6 +86,7 @@ def _fields(factors: Factors, seen: Reconstruction) -> dict[str, np.ndarray]:
         "shading": seen.shading,
         "view": factors.view,
         "light": light,
+        "reliability": reliability(image, seen.image, seen.valid),
     }
     if factors.confidence is not None:
         maps["confidence"] = factors.confidence

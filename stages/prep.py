@@ -38,7 +38,7 @@ class PrepRequest:
     """What to prepare.
 
     source: folder, zip, or text file with one path per line. out: the artifact. size: 64, 128 or 256 pixels.
-    crop: center, face, cat, none, or the fraction of the shorter side to keep. workers: threads, default one per core.
+    crop: as parse_crop takes it. workers: threads, default one per core.
     overwrite: replace a result that was made from something else. perturb: stick a rectangle on each picture.
     """
 
@@ -129,7 +129,8 @@ def _check(request: PrepRequest) -> None:
 def _recipe(request: PrepRequest, crop: Crop) -> str:
     """All that determines the result besides the files."""
     perturbed = "perturb = true\n" if request.perturb else ""
-    return f'size = {request.size}\ncrop = "{crop.kind}"\nfraction = {crop.fraction}\n{perturbed}'
+    moved = f"down = {crop.down}\n" if crop.down else ""
+    return f'size = {request.size}\ncrop = "{crop.kind}"\nfraction = {crop.fraction}\n{moved}{perturbed}'
 
 
 # -- first pass: what is there ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from stages.artifact import RowWriter, file_sha256, make_provenance, read_foreig
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, FaceModel, build_model
 from stages.data.faces import GENERATOR, batch_size, render_batch
+from stages.data.hard import FAILURES, HARD_NOISE, LEVELS, render_hard
 from stages.data.morphable import MODEL_GENERATOR, extra_noise, model_batch_size, render_model
 from stages.data.perturb import perturb
 from stages.errors import InputError, UsageError
@@ -31,7 +32,7 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 class SynthRequest:
     """out: the artifact to write; count: images; seed: with an image's index it determines the image entirely;
     size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds;
-    perturb: stick a rectangle on each image;
+    perturb: stick a rectangle on each image; hard: what is hard about them and how much, "light=3": see data/hard.py;
     morphable: a face model in the layout of the Basel Face Models 2017/2019 to draw from, or none: procedural heads."""
 
     out: Path
@@ -42,6 +43,7 @@ class SynthRequest:
     device: str = "cpu"
     perturb: bool = False
     morphable: Path | None = None
+    hard: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
         parents = [{"name": path.name, "digest": file_sha256(path)}]
         model = read_model(path)
     recipe = f"{kind}, generator {number}, {size} pixels" + (", perturbed" if request.perturb else "")
+    recipe += f", {request.hard}" if request.hard else ""
     without = {"keypoints"} if model is not None and model.landmarks is None else set()
     with RowWriter(
         out,
@@ -114,7 +117,10 @@ def draw(
     splitting; for a GPU they only throw the dice (a tenth of a millisecond an image), all else happens there.
     """
     seed, size, device = request.seed, request.size, torch.device(request.device)
-    if model is None:
+    if request.hard:
+        at_once, noise = batch_size(size, device), NOISE + HARD_NOISE
+        render = partial(render_hard, *parse_hard(request.hard))
+    elif model is None:
         at_once, noise, render = batch_size(size, device), NOISE, render_batch
     else:
         at_once, noise = model_batch_size(size, device), NOISE + extra_noise(model)
@@ -136,6 +142,15 @@ def draw(
             yield from zip(batches, (render(draw, size) for draw in draws), strict=True)
 
 
+def parse_hard(text: str) -> tuple[str, int]:
+    """ "light=3" → ("light", 3). Raises UsageError when there is no such failure or level."""
+    failure, _, level = text.partition("=")
+    if failure not in FAILURES or level not in map(str, range(LEVELS)):
+        fix = f"choose {', '.join(FAILURES)} and a level from 0 to {LEVELS - 1}, such as light=3"
+        raise UsageError(f"--hard {text}", "there are no such pictures", fix)
+    return failure, int(level)
+
+
 def _labels(request: SynthRequest, rows: np.ndarray, images: np.ndarray) -> dict:
     return {
         "split": split_of(rows),
@@ -149,6 +164,10 @@ def _check(request: SynthRequest) -> None:
         raise UsageError("count", f"{request.count} images cannot be drawn", "ask for one or more")
     if request.size not in SIZES:
         raise UsageError("size", f"{request.size} pixels is not offered", f"choose one of {', '.join(map(str, SIZES))}")
+    if request.hard:
+        parse_hard(request.hard)
+        if request.morphable:
+            raise UsageError("--hard", "only procedural faces can be made hard", "leave out --morphable")
     if not 0 <= request.seed < 2**63:
         raise UsageError("seed", f"{request.seed} is out of range", "use a whole number from 0 to 2^63 - 1")
     try:

@@ -286,7 +286,7 @@ def _method(recipe: Recipe) -> dict[str, object]:
         for section, values in recipe.model_dump(include={"model", "loss", "optim", "data"}).items()
         for key, value in values.items()
     }
-    for key in ("optim.steps", "optim.epochs", "data.images", "data.make", "loss.features_path"):
+    for key in ("optim.steps", "optim.epochs", "data.images", "data.make", "data.crop", "loss.features_path"):
         del flat[key]
     return flat | {"run.seed": recipe.run.seed}
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from stages.errors import Sym3dError
 from sym3d_cli.commands import (
     bench,
+    composite,
     doctor,
     evaluate,
     export,
@@ -19,11 +20,14 @@ from sym3d_cli.commands import (
     import_,
     infer,
     info,
+    models,
     prep,
     recipes,
+    report,
     reproduce,
     synth,
     train,
+    view,
 )
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
@@ -129,13 +133,17 @@ for name, module in {
     "infer": infer,
     "eval": evaluate,
     "export": export,
+    "composite": composite,
     "import": import_,
     "info": info,
+    "report": report,
+    "view": view,
     "reproduce": reproduce,
     "bench": bench,
     "doctor": doctor,
 }.items():
     app.command(name, epilog=epilog(module.EXAMPLES))(module.main)
+app.add_typer(models.app, name="models", epilog=epilog(models.EXAMPLES))
 app.add_typer(recipes.app, name="recipes", epilog=epilog(recipes.EXAMPLES))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,10 @@ __all__ = [
     "Crop",
     "Device",
     "Ema",
+    "Looked",
     "Meshes",
+    "ModelCrop",
+    "MostItems",
     "Overwrite",
     "Perturb",
     "Pose",
@@ -33,6 +37,7 @@ class _Pose(StrEnum):
 class _Texture(StrEnum):
     albedo = "albedo"
     shaded = "shaded"
+    photo = "photo"
 
 
 class _Split(StrEnum):
@@ -44,18 +49,25 @@ class _Split(StrEnum):
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
-Crop = Annotated[
-    str,
-    typer.Option(
-        "--crop",
-        help="What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole "
-        "image), or a number in (0, 1]: that fraction of the centre square.",
-    ),
-]
+CROPS = (
+    "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "
+    "number in (0, 1]: that fraction of the centre square. cat:0.9:0.1 is the detector's square times 0.9, moved down "
+    "by 0.1 of its side"
+)
+Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
 Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
+Looked = Annotated[
+    list[Path],
+    typer.Argument(help="Run folders, predictions, scores, or folders with these; several kinds go on one page."),
+]
 Meshes = Annotated[
     str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
+]
+ModelCrop = Annotated[str | None, typer.Option("--crop", help=f"{CROPS}; left out: as the model was trained.")]
+MostItems = Annotated[
+    int,
+    typer.Option("--items", min=1, help="Show at most so many items: the worst, the best, an even pick of the others."),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
@@ -72,7 +84,10 @@ Size = Annotated[int, typer.Option("--size", help="Side of the square images in 
 
 
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
-Texture = Annotated[_Texture, typer.Option(help="Paint meshes with their own colour, or with the input's light.")]
+Texture = Annotated[
+    _Texture,
+    typer.Option(help="Paint meshes with their own colour, with the input's light, or with the photograph."),
+]
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Artifacts: the HDF5 files that stages hand to one another, and the only place that knows HDF5."""
 
 from stages.artifact.foreign import file_sha256, read_foreign
+from stages.artifact.origin import Origin, origin_of
 from stages.artifact.provenance import make_provenance
 from stages.artifact.reader import Artifact, open_artifact
 from stages.artifact.rows import RowWriter
@@ -12,11 +13,13 @@ __all__ = [
     "SCHEMAS",
     "Artifact",
     "Field",
+    "Origin",
     "RowWriter",
     "Schema",
     "file_sha256",
     "make_provenance",
     "open_artifact",
+    "origin_of",
     "read_foreign",
     "same_origin",
     "write_artifact",

@@ -56,6 +56,7 @@ CAMERA = "camera: x right, y down, z forward"
 PIXELS = "image: u right, v down, pixel centres at integers"
 
 NAME = Field("utf8", ("N",), "label of the row, the source's path below what was named", required=True)
+BOX = Field("f4", ("N", 4), "crop x0, y0, x1, y1 in the upright source", "source px", "", PIXELS)
 SKIPPED = {
     "skipped/name": Field("utf8", ("M",), "sources that gave no row"),
     "skipped/reason": Field("utf8", ("M",), "why they gave none, in words"),
@@ -87,7 +88,7 @@ IMAGES = Schema(
         "split": Field("u1", ("N",), "0 train, 1 validation, 2 test", "", "0 to 2", required=True),
         "name": NAME,
         "sha256": Field("utf8", ("N",), "hexadecimal SHA-256 of the source's content", required=True),
-        "box": Field("f4", ("N", 4), "crop x0, y0, x1, y1 in the source", "source px", "", PIXELS),
+        "box": BOX,
         "depth": _depth("true depth, 0 on background", f"input view, {CAMERA}"),
         "mask": Field("bool", ("N", "H", "W"), "true on the object", "", "", PIXELS, compress=True),
         "canonical_depth": _depth("true depth before the view is applied", f"canonical, {CAMERA}"),
@@ -107,6 +108,8 @@ PREDICTION = Schema(
     {
         "name": NAME,
         "image": _rgb("input image", required=True),
+        "sha256": Field("utf8", ("N",), "hexadecimal SHA-256 of the source's content"),
+        "box": BOX,
         "canonical_depth": _depth("depth of the canonical view", f"canonical, {CAMERA}", required=True),
         "depth": _depth("depth in the input view; background at the far limit", f"input view, {CAMERA}", required=True),
         "valid": Field("bool", ("N", "H", "W"), "true where the object covers the pixel", "", "", PIXELS, True, True),
@@ -116,6 +119,7 @@ PREDICTION = Schema(
         "reconstruction": _rgb("the canonical image seen from the predicted view", required=True),
         "view": _view("predicted viewpoint", required=True),
         "light": _light("predicted light", required=True),
+        "reliability": Field("f4", ("N",), "share of the image's edges that the reconstruction has", "", "0 to 1"),
         "confidence": Field(
             "f4", ("N", 2, "H", "W"), "sigma of image and of flipped image", "", "> 0", PIXELS, False, True
         ),
@@ -139,12 +143,13 @@ CHECKPOINT = Schema(
 SCORES = Schema(
     "sym3d.scores",
     1,
-    "figures for each image. Attribute summary: means and deviations",
+    "figures for each image. Attributes: summary: means and deviations; reliability: how well it predicts the errors",
     {
         "name": NAME,
         "side": Field("f4", ("N",), "scale-invariant depth error", "log m", ">= 0"),
         "mad": Field("f4", ("N",), "mean angle between normals", "deg", "0 to 180"),
         "relief": Field("f4", ("N",), "correlation of predicted with true depth; negative: hollow", "", "-1 to 1"),
+        "reliability": Field("f4", ("N",), "share of the image's edges that the reconstruction has", "", "0 to 1"),
         "baseline/*": Field("f4", ("N",), "the same figure for a trivial prediction: baseline/<baseline>/<metric>"),
         "*": Field("f4", ("N",), "another figure"),
     },

@@ -16,7 +16,7 @@ from stages.data.face_skin import draw_skin, hair_mask, paint
 from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.surfaces import Rendering, Surface, render
 
-__all__ = ["GENERATOR", "Scene", "batch_size", "collect", "draw_scene", "render_batch", "render_faces"]
+__all__ = ["GENERATOR", "Scene", "batch_size", "collect", "draw_scene", "render_batch", "render_faces", "render_scene"]
 
 GENERATOR = 1  # raised whenever the same (seed, index) would give another image
 
@@ -87,7 +87,11 @@ def batch_size(size: int, device: torch.device | str = "cpu") -> int:
 @torch.no_grad()
 def render_batch(draw: Draws, size: int) -> dict[str, np.ndarray]:
     """The images of these draws, as `render_faces` has them, computed where the draws are."""
-    scene = draw_scene(draw, size)
+    return render_scene(draw_scene(draw, size))
+
+
+def render_scene(scene: Scene) -> dict[str, np.ndarray]:
+    """The images of scenes, as `render_faces` has them."""
     drawn = render(scene.surface, scene.view, scene.light, scene.background)
     return collect(drawn, scene.view, scene.light, scene.key_points)
 

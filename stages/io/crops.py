@@ -15,7 +15,7 @@ from stages.errors import UsageError
 from .images import UnusableError
 from .threads import chunks
 
-__all__ = ["Box", "Crop", "crop_box", "cut", "parse_crop", "resize_squares"]
+__all__ = ["DETECTORS", "Box", "Crop", "crop_box", "crop_boxes", "cut", "parse_crop", "resize_squares"]
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels; pixel (u, v) covers [u, u+1) × [v, v+1)
 
@@ -38,6 +38,8 @@ SEARCH_SIDE = (160, 640)  # pixels: the longer side that a picture is searched a
 SEARCH_MARGIN = 0.25  # of the shorter side, replicated around the picture: cascades miss what touches the border
 SEARCH_SMALLEST = 24  # pixels at the searched size
 SEARCH_VOTES = 3
+FACTORS = (0.25, 4.0)  # what a detector's square may be multiplied by
+FARTHEST = 1.0  # sides that it may be moved
 BATCH_PIXELS = 2**22  # resized together: enough to be fast, 50 MB as floats
 
 _cascades = threading.local()
@@ -45,45 +47,76 @@ _cascades = threading.local()
 
 @dataclass(frozen=True)
 class Crop:
-    """``kind`` center, none, face or cat; ``fraction`` of the shorter side, for center."""
+    """``kind`` center, none, face or cat. ``fraction``: of the shorter side, for center; for face and cat, what the
+    detector's square is multiplied by. ``down``: how far the square is then moved, in its own sides, for face and cat.
+    """
 
     kind: str
     fraction: float = 1.0
+    down: float = 0.0
+
+    @property
+    def finds(self) -> bool:
+        """True for crops that look for something, and may find none or several."""
+        return self.kind in DETECTORS
+
+    @property
+    def text(self) -> str:
+        """As ``parse_crop`` reads it."""
+        if self.kind == "center" and self.fraction != 1:
+            return repr(self.fraction)
+        more = (self.fraction, self.down) if self.down else (self.fraction,) if self.fraction != 1 else ()
+        return ":".join([self.kind, *map(repr, more)])
 
     def decoded_side(self, size: int) -> int:
         """The shortest side, pixels, that a picture needs so that nothing visible is lost in a crop of ``size``."""
-        if self.kind in DETECTORS:
+        if self.finds:
             return max(16 * size, SEARCH_SIDE[1])  # a face may be an eighth of the picture and still be sharp
         return int(np.ceil(4 * size / self.fraction))
 
 
 def parse_crop(text: str) -> Crop:
-    """``center``, ``face``, ``cat``, ``none`` or a fraction in (0, 1]. Raises UsageError."""
-    if text in ("center", "none", *DETECTORS):
-        return Crop(text)
+    """``center``, ``none``, a fraction in (0, 1], or ``face`` or ``cat`` with an optional factor and an optional shift
+    down: ``cat``, ``cat:0.9``, ``cat:0.9:0.1``. Raises UsageError."""
+    kind, *rest = text.split(":")
     try:
+        numbers = [float(part) for part in rest]
+        if text in ("center", "none"):
+            return Crop(text)
+        if kind in DETECTORS and len(numbers) <= 2:
+            crop = Crop(kind, *numbers)
+            if FACTORS[0] <= crop.fraction <= FACTORS[1] and abs(crop.down) <= FARTHEST:
+                return crop
+            fix = f"use a factor from {FACTORS[0]:g} to {FACTORS[1]:g} and a shift from {-FARTHEST:g} to {FARTHEST:g}"
+            raise UsageError("--crop", f"{text!r} is out of range", fix)
         fraction = float(text)
     except ValueError:
         fraction = float("nan")
     if not 0 < fraction <= 1:
-        raise UsageError("--crop", f"{text!r} is not a crop", "use center, face, cat, none or a fraction such as 0.8")
+        fix = "use center, face, cat, none, a fraction such as 0.8, or a detector with a factor such as cat:0.9"
+        raise UsageError("--crop", f"{text!r} is not a crop", fix)
     return Crop("center", fraction)
 
 
 def crop_box(pixels: np.ndarray, crop: Crop) -> Box:
-    """The part of the picture uint8 H×W×3 that is used, in its own pixels; always inside it, square except for none.
+    """The first of ``crop_boxes``: of several faces the largest."""
+    return crop_boxes(pixels, crop)[0]
 
-    center: a square of ``fraction`` × the shorter side about the middle. none: everything. face, cat: the largest one
-    found. Raises UnusableError where none is found.
+
+def crop_boxes(pixels: np.ndarray, crop: Crop) -> list[Box]:
+    """The parts of the picture uint8 H×W×3 that are used, in its own pixels; inside it, square except for none.
+
+    center: a square of ``fraction`` × the shorter side about the middle. none: everything. face, cat: all that are
+    found, the largest first; one whose centre lies in a larger one is left out. Raises UnusableError where none is.
     """
     height, width = pixels.shape[:2]
     if crop.kind == "none":
-        return 0.0, 0.0, float(width), float(height)
+        return [(0.0, 0.0, float(width), float(height))]
     if crop.kind == "center":
         side = max(1, round(crop.fraction * min(height, width)))
         x0, y0 = (width - side) // 2, (height - side) // 2
-        return float(x0), float(y0), float(x0 + side), float(y0 + side)
-    return _inside(_search(pixels, crop.kind), DETECTORS[crop.kind], height, width)
+        return [(float(x0), float(y0), float(x0 + side), float(y0 + side))]
+    return [_inside(found, crop, height, width) for found in _search(pixels, crop.kind)]
 
 
 def cut(pixels: np.ndarray, box: Box, size: int) -> np.ndarray:
@@ -115,8 +148,8 @@ def resize_squares(parts: Sequence[np.ndarray], size: int) -> np.ndarray:
     return result
 
 
-def _search(pixels: np.ndarray, kind: str) -> Box:
-    """The largest box of the cascade, in pixels of the picture; it may reach over the border."""
+def _search(pixels: np.ndarray, kind: str) -> list[Box]:
+    """The boxes of the cascade, the largest first, in pixels of the picture; they may reach over the border."""
     height, width = pixels.shape[:2]
     longer, shorter = max(height, width), min(height, width)
     zoom = min(max(longer, SEARCH_SIDE[0]), SEARCH_SIDE[1]) / longer
@@ -129,15 +162,26 @@ def _search(pixels: np.ndarray, kind: str) -> Box:
     found = _cascade(kind).detectMultiScale(grey, 1.1, SEARCH_VOTES, minSize=smallest)
     if len(found) == 0:
         raise UnusableError(f"no {'cat face' if kind == 'cat' else 'face'} found")
-    x, y, w, h = max(found.tolist(), key=lambda box: (box[2] * box[3], box))
-    return (x - margin) / zoom, (y - margin) / zoom, (x + w - margin) / zoom, (y + h - margin) / zoom
+    apart: list[list[int]] = []
+    for box in sorted(found.tolist(), key=lambda box: (box[2] * box[3], box), reverse=True):
+        if not any(_holds(larger, box) for larger in apart):
+            apart.append(box)
+    return [tuple((edge - margin) / zoom for edge in (x, y, x + w, y + h)) for x, y, w, h in apart]
 
 
-def _inside(found: Box, detector: Detector, height: int, width: int) -> Box:
+def _holds(larger: Sequence[int], box: Sequence[int]) -> bool:
+    """True where the centre of the second (x, y, width, height) lies in the first."""
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    return larger[0] <= x <= larger[0] + larger[2] and larger[1] <= y <= larger[1] + larger[3]
+
+
+def _inside(found: Box, crop: Crop, height: int, width: int) -> Box:
     """The tight square for a detection, shrunk to fit the picture and moved so that it lies in it. Whole pixels."""
     x0, y0, x1, y1 = found
-    side = max(1, min(round(detector.scale * (x1 - x0)), height, width))
-    centre_x, centre_y = (x0 + x1) / 2, (y0 + y1) / 2 + detector.drop * (y1 - y0)
+    detector = DETECTORS[crop.kind]
+    square = detector.scale * crop.fraction * (x1 - x0)
+    side = max(1, min(round(square), height, width))
+    centre_x, centre_y = (x0 + x1) / 2, (y0 + y1) / 2 + detector.drop * (y1 - y0) + crop.down * square
     left = min(max(round(centre_x - side / 2), 0), width - side)
     top = min(max(round(centre_y - side / 2), 0), height - side)
     return float(left), float(top), float(left + side), float(top + side)

@@ -14,7 +14,7 @@ from stages.errors import OutputError
 __all__ = ["file_stems", "hold_file", "hold_folder", "make_folder", "safe_stem", "write_file"]
 
 LONGEST_STEM = 80
-IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|ppm|pgm|avif|jp2)$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|ppm|pgm|avif|jp2)(?:#(\d+))?$", re.IGNORECASE)
 
 
 def make_folder(folder: Path) -> Path:
@@ -90,11 +90,11 @@ def _hold(lock: Path, output: Path) -> Iterator[None]:
 def safe_stem(name: str) -> str:
     """A file stem made of [A-Za-z0-9._-] for any item name, the same every time.
 
-    An image suffix goes, folders are joined by underscores and accents fall away. Where anything else had to be
-    replaced or cut, eight digits of the name's hash follow, so that two different names do not meet: "cats/tom.jpg"
-    → "cats_tom", "猫.png" → "item-1c9f…".
+    An image suffix goes, of "cats.jpg#2" the number stays ("cats-2"); folders are joined by underscores and accents
+    fall away. Where anything else had to be replaced or cut, eight digits of the name's hash follow, so that two
+    different names do not meet: "cats/tom.jpg" → "cats_tom", "猫.png" → "item-1c9f…".
     """
-    bare = IMAGE_SUFFIX.sub("", name)
+    bare = IMAGE_SUFFIX.sub(lambda found: f"-{found[1]}" if found[1] else "", name)
     joined = "_".join(part for part in re.split(r"[/\\]+", bare) if part not in ("", ".", ".."))
     joined = joined.replace(" ", "_")
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", unicodedata.normalize("NFKD", joined)).strip("._-")[:LONGEST_STEM]

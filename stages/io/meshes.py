@@ -17,7 +17,7 @@ __all__ = ["FORMATS", "POSES", "TEXTURES", "build_mesh", "check_choices", "write
 
 FORMATS = ("obj", "glb", "ply")
 POSES = ("canonical", "input")
-TEXTURES = ("albedo", "shaded")
+TEXTURES = ("albedo", "shaded", "photo")
 
 
 def check_choices(formats: Sequence[str], pose: str, texture: str) -> None:
@@ -40,13 +40,14 @@ def write_meshes(
 ) -> list[Path]:
     """Write one item of a prediction as ``folder/stem.<format>``; returns the paths, the mesh files first.
 
-    item: canonical_depth (H, W) float32 metres, albedo (H, W, 3) float32 in [0, 1] or canonical_image (H, W, 3)
-    uint8 by ``texture``, and view (6,) when ``pose`` is "input". stem: safe for a file name (see files.safe_stem).
-    fov: degrees.
+    item: canonical_depth (H, W) float32 metres; by ``texture`` albedo (H, W, 3) float32 in [0, 1], canonical_image
+    (H, W, 3) uint8 or photo_texture (S, S, 3) uint8; and view (6,) when ``pose`` is "input". stem: safe for a file name
+    (see files.safe_stem). fov: degrees.
 
     Every format holds the same vertices in metres: x right, y up, z towards the viewer, origin at the method's
     rotation centre. That is glTF's and three.js' frame and what Blender expects of GLB and OBJ. OBJ brings stem.mtl
-    and stem.png; GLB holds its texture; PLY has a colour per vertex, which at one vertex per pixel loses nothing.
+    and stem.png; GLB holds its texture; PLY has a colour per vertex, which at one vertex per pixel loses only a
+    photograph's detail.
 
     Raises UsageError on an unknown choice, InputError on arrays that make no mesh, OutputError when writing fails.
     """
@@ -77,6 +78,8 @@ def build_mesh(
         raise InputError(
             name, "its depth and view hold no surface", "infer it again, with a model that has learned a shape"
         )
+    if texture == "photo":
+        return mesh, np.array(item["photo_texture"], dtype=np.uint8)
     if texture == "shaded":
         return mesh, np.array(item["canonical_image"], dtype=np.uint8)
     return mesh, (np.nan_to_num(item["albedo"]).clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -42,6 +42,8 @@ class DataSection(_Section):
     """The command that makes that file; printed when the file is missing."""
     flip: bool = True
     """Mirror each training image left to right with probability 0.5."""
+    crop: Line | None = None
+    """How photographs are cut for this model, as --crop takes it; left out: as the images were prepared."""
 
 
 class ModelSection(_Section):

@@ -19,7 +19,8 @@ from stages.features import run as learn_features
 from stages.loading import load_model
 from stages.progress import Report, Silent
 from stages.recipe import find_recipe, load_recipe
-from stages.reproduce.report import Line, Spread, write_table
+from stages.reproduce.failures import LEVEL_HEAD, GradedLine, judge_checkpoint, report_failures
+from stages.reproduce.report import HEAD, Line, Spread, write_table
 from stages.reproduce.runs import Job, train_all
 from stages.reproduce.tables import LEARNED, TABLES, Row, Scale, scale
 
@@ -35,21 +36,26 @@ class ReproduceRequest:
     """table: one of TABLES. data: a sym3d.images file with true depth, whose train split is learned and whose test
     split is judged. perturbed: the same with perturbed images, for the table that compares them. quick: small runs.
     seeds: how many, from 0; None is 1 for quick tables and 3 otherwise. steps: of every training; None is the recipe's
-    (8,000 for quick tables). The table goes to ``out``, the runs to runs/.
+    (8,000 for quick tables). checkpoint: for the table of failures, a model to judge instead of training some; it draws
+    what it judges, and then needs no data. The table goes to ``out``, the runs to runs/.
     """
 
     table: str
-    data: Path
+    data: Path | None = None
     perturbed: Path | None = None
     quick: bool = False
     seeds: int | None = None
     steps: int | None = None
     out: Path = Path("results")
+    checkpoint: str | Path | None = None
 
 
 @dataclass(frozen=True)
 class ReproduceResult:
-    lines: tuple[Line, ...]
+    """head: the columns of the lines' cells."""
+
+    head: tuple[str, ...]
+    lines: tuple[Line | GradedLine, ...]
     files: tuple[Path, ...]
 
 
@@ -61,6 +67,12 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
     """
     if request.table not in TABLES:
         raise UsageError(request.table, "there is no such table", f"choose from {', '.join(TABLES)}")
+    if request.checkpoint is not None:
+        if request.table != "failures":
+            raise UsageError("--checkpoint", f"the table {request.table} trains its own models", "leave it out")
+        return ReproduceResult(LEVEL_HEAD, *judge_checkpoint(request.checkpoint, request.out, report))
+    if request.data is None:
+        raise UsageError(request.table, "has nothing to learn from", "name a sym3d.images file with true depth")
     size = scale(request.quick, request.steps)
     rows = [row for row in TABLES[request.table] if row.quick or not request.quick]
     if not rows:
@@ -89,8 +101,11 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
     lines = tuple(_line(row, names(row), scores) for row in rows)
     facts = _facts(request, size, len(seeds), next(iter(scores)), lines)
     name = f"{request.table}-{size.name}"
+    if request.table == "failures":
+        models = [Path("runs") / run for run in scores]
+        return ReproduceResult(LEVEL_HEAD, *report_failures(models, request.out, name, facts, report))
     files = write_table(request.out, name, f"{request.table.capitalize()} ({size.name})", lines, facts)
-    return ReproduceResult(lines, tuple(files))
+    return ReproduceResult(HEAD, lines, tuple(files))
 
 
 def _digest(path: Path | None) -> str:
@@ -134,7 +149,7 @@ def _line(row: Row, names: Sequence[str], scores: dict[str, dict[str, np.ndarray
         found, prefix = [scores[name] for name in names if name in scores], ""
     if not found:
         return Line(row.label, row.paper, len(names), None, None, diverged=len(names))
-    side, mad = (_spread([run[prefix + key] * FACTORS[key] for run in found]) for key in ("side", "mad"))
+    side, mad = (Spread.of([run[prefix + key] * FACTORS[key] for run in found]) for key in ("side", "mad"))
     if row.training is None:
         return Line(row.label, row.paper, 0, side, mad)
     return Line(
@@ -147,12 +162,6 @@ def _line(row: Row, names: Sequence[str], scores: dict[str, dict[str, np.ndarray
         diverged=len(names) - len(found),
         seconds=float(sum(run["seconds"] for run in found)),
     )
-
-
-def _spread(runs: Sequence[np.ndarray]) -> Spread:
-    means = [np.nanmean(values, dtype=np.float64) for values in runs]
-    over_images = np.mean([np.nanstd(values, dtype=np.float64) for values in runs])
-    return Spread(float(np.mean(means)), float(over_images), float(np.std(means)))
 
 
 def _facts(request: ReproduceRequest, size: Scale, seeds: int, run: str, lines: Sequence[Line]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from stages.io.files import make_folder, write_file
 from stages.io.pictures import write_png
 from stages.reproduce.tables import Figures
 
-__all__ = ["Line", "Spread", "write_table"]
+__all__ = ["HEAD", "Line", "Spread", "write_table"]
 
 HEAD = ("", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds")
 INK, FAINT, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
@@ -26,6 +26,17 @@ class Spread:
     mean: float
     over_images: float
     over_seeds: float
+
+    @classmethod
+    def of(cls, runs: Sequence[np.ndarray]) -> "Spread":
+        """Of the figures for each image of several runs; NaN stands for images that could not be judged."""
+        means = [np.nanmean(values, dtype=np.float64) for values in runs]
+        over_images = np.mean([np.nanstd(values, dtype=np.float64) for values in runs])
+        return cls(float(np.mean(means)), float(over_images), float(np.std(means)))
+
+    def shown(self, digits: int) -> str:
+        seeds = f" ({self.over_seeds:.{digits}f})" if self.over_seeds else ""
+        return f"{self.mean:.{digits}f} ± {self.over_images:.{digits}f}{seeds}"
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,8 @@ class Line:
         notes = [f"{self.hollow} hollow"] * bool(self.hollow) + [f"{self.diverged} diverged"] * bool(self.diverged)
         return (
             self.label,
-            _spread(self.side, 2),
-            _spread(self.mad, 1),
+            "none finished" if self.side is None else self.side.shown(2),
+            "none finished" if self.mad is None else self.mad.shown(1),
             f"{side:.2f} ± {side_std:.2f}",
             f"{mad:.1f} ± {mad_std:.1f}",
             ", ".join([str(self.seeds) if self.seeds else "", *notes]),
@@ -78,13 +89,6 @@ def write_table(folder: Path, name: str, title: str, lines: Sequence[Line], fact
         write_png(folder / f"{name}.png", _picture(title, rows)),
         write_file(folder / f"{name}.json", json.dumps(data, indent=2).encode()),
     ]
-
-
-def _spread(spread: Spread | None, digits: int) -> str:
-    if spread is None:
-        return "none finished"
-    seeds = f" ({spread.over_seeds:.{digits}f})" if spread.over_seeds else ""
-    return f"{spread.mean:.{digits}f} ± {spread.over_images:.{digits}f}{seeds}"
 
 
 def _picture(title: str, rows: Sequence[Sequence[str]]) -> np.ndarray:

@@ -64,6 +64,7 @@ TABLES = {
         Row("perturbation, no confidence", (2.141, 0.842, 26.61, 5.39), "no-confidence", SURE, False, perturbed=True),
         Row("perturbation, confidence", (0.878, 0.169, 17.14, 1.90), "full", (), False, perturbed=True),
     ),
+    "failures": (Row("full", FULL, "full"),),
 }
 
 

@@ -10,6 +10,7 @@ from sym3d_cli.options import Meshes, Pose, Texture, names
 
 EXAMPLES = (
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format obj,glb",
+    "sym3d export faces.sym3d/prediction.h5 -o meshes --format glb --texture photo --photos my-faces/",
     "sym3d export faces.sym3d/prediction.h5 -o pictures --turntable --sheet --truth data/synfaces.h5",
 )
 
@@ -21,6 +22,10 @@ def main(
     format: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option("--photos", help="The photographs, for --texture photo: an image, folder or zip; repeatable."),
+    ] = None,
     rows: Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; repeatable.")] = None,
     turntable: Annotated[bool, typer.Option("--turntable", help="Write a GIF and an MP4 of each item.")] = False,
@@ -41,6 +46,7 @@ def main(
         rows=tuple(rows or ()),
         names=tuple(only or ()),
         texture=str(texture),
+        photos=tuple(photos or ()),
         turntable=turntable,
         sheet=sheet,
         truth=truth,

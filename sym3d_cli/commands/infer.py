@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Batch, Crop, Device, Ema, Meshes, Overwrite, Pose, Split, Texture, names
+from sym3d_cli.options import Batch, Device, Ema, Meshes, ModelCrop, Overwrite, Pose, Split, Texture, names
 
 EXAMPLES = (
     "sym3d infer runs/cats photo.png --export obj",
     "sym3d infer synfaces-small data/synfaces.h5 -o faces --split test",
+    "sym3d infer runs/cats photo.jpg --all --export glb --texture photo",
     "sym3d infer cats.h5 pictures/ --crop cat --export glb,ply --pose input",
 )
 
 SHOWN = 10  # skipped inputs named on screen
+LEAST = 5  # images whose reliability is shown: the lowest
 
 
 def main(
@@ -27,7 +29,8 @@ def main(
     export: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
-    crop: Crop = "center",
+    crop: ModelCrop = None,
+    every: Annotated[bool, typer.Option("--all", help="Every face in a photograph, not only the largest.")] = False,
     split: Split = "all",
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Also keep the confidence maps; a quarter slower.")
@@ -48,6 +51,7 @@ def main(
         pose=str(pose),
         texture=str(texture),
         crop=crop,
+        every=every,
         split=str(split),
         batch=batch,
         ema=ema,
@@ -60,6 +64,11 @@ def main(
         context.obj.warn(f"{name}: {reason}; skipped")
     if len(result.skipped) > SHOWN:
         context.obj.warn(f"and {len(result.skipped) - SHOWN} more; all are in the prediction's skipped table")
+    lowest = ", ".join(f"{name} {score:.2f}" for name, score in result.reliability[:LEAST])
+    if result.images > LEAST:
+        median = result.reliability[result.images // 2][1]
+        lowest = f"median {median:.2f}, lowest {lowest}"
+    context.obj.note(f"reliability: {lowest}")
     if result.images_per_second:
         context.obj.note(f"{result.images} images, {result.images_per_second:.1f} images/s")
     print_lines([result.prediction, result.sheet, *result.meshes])

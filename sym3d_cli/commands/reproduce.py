@@ -11,13 +11,14 @@ EXAMPLES = (
     "sym3d reproduce baselines data/synfaces.h5",
     "sym3d reproduce ablations data/synfaces.h5 --quick",
     "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5",
+    "sym3d reproduce failures --checkpoint synfaces-small",
 )
 
 
 def main(
     context: typer.Context,
-    table: Annotated[str, typer.Argument(help="baselines, ablations or perturb.")],
-    data: Annotated[Path, typer.Argument(help="A sym3d.images file with true depth.")],
+    table: Annotated[str, typer.Argument(help="baselines, ablations, perturb or failures.")],
+    data: Annotated[Path | None, typer.Argument(help="A sym3d.images file with true depth.")] = None,
     perturbed: Annotated[
         Path | None, typer.Option("--perturbed", help="The same with perturbed images, for the table perturb.")
     ] = None,
@@ -28,13 +29,18 @@ def main(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of every training; left out: the recipe's.")
     ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint", help="For the table failures: judge this run, file or shipped model, and train none."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table.")] = Path("results"),
 ) -> None:
     """Train and evaluate every row of a table of the paper, and write it next to the paper's figures."""
     from stages.reproduce import ReproduceRequest, run
 
-    result = run(ReproduceRequest(table, data, perturbed, quick, seeds, steps, out), report=context.obj)
-    print_table(
-        ["", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds"], [line.cells() for line in result.lines]
-    )
+    request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, checkpoint)
+    result = run(request, report=context.obj)
+    print_table(result.head, [line.cells() for line in result.lines])
     print_lines(result.files)

@@ -12,6 +12,7 @@ EXAMPLES = (
     "sym3d synth data/synfaces.h5 -n 20000 --seed 0",
     "sym3d synth faces128.h5 -n 500 --size 128 --device cuda",
     "sym3d synth data/bfm.h5 --morphable model2019_bfm.h5 -n 20000 --seed 0",
+    "sym3d synth profiles.h5 -n 200 --seed 1 --hard pose=4",
 )
 
 
@@ -29,6 +30,12 @@ def main(
         ),
     ] = None,
     perturb: Perturb = False,
+    hard: Annotated[
+        str | None,
+        typer.Option(
+            "--hard", metavar="WHAT=LEVEL", help="Faces to fail on: light, noise or pose, and how hard, 0 to 4."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make synthetic faces with true depth, viewpoint, light and key points; the same command again resumes."""
@@ -42,6 +49,7 @@ def main(
         device=device,
         overwrite=overwrite,
         perturb=perturb,
+        hard=hard,
         morphable=morphable,
     )
     result = run(request, report=context.obj)

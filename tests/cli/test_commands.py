@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -166,10 +167,17 @@ def test_eval_json(here):
     assert list(shown["summary"]) == ["model"]
     assert list(shown["summary"]["model"]) == ["mad"]
     assert 0 < shown["summary"]["model"]["mad"]["mean"] < 180
+    assert -1 <= shown["reliability"]["mad"]["spearman"] <= 1
+    assert "MAD °: rank correlation with reliability " in here("eval", "runs/tiny", "faces.h5").stderr
 
 
-def test_infer_and_export(here, place):
-    printed = lines(here("infer", "runs/tiny", "faces.h5", "--split", "test", "--export", "obj,glb", "-o", "found"))
+def test_infer_and_export(here, place, monkeypatch):
+    infer = ["infer", "runs/tiny", "faces.h5", "--split", "test", "--export", "obj,glb", "-o", "found"]
+    made = here(*infer)
+    printed = lines(made)
+    assert re.search(r"^reliability: \S+ \d\.\d\d, \S+ \d\.\d\d$", made.stderr, re.MULTILINE)
+    monkeypatch.setattr("sym3d_cli.commands.infer.LEAST", 1)
+    assert re.search(r"^reliability: median \d\.\d\d, lowest \S+ \d\.\d\d$", here(*infer).stderr, re.MULTILINE)
     assert printed[0] == "found/prediction.h5"
     assert all((place / path).is_file() for path in printed)
     assert {".obj", ".glb", ".png"} <= {os.path.splitext(path)[1] for path in printed}

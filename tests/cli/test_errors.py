@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from stages import errors
 from sym3d_cli.app import EXIT_CODES, explain
@@ -75,6 +76,7 @@ def test_hostile_names_stay_on_one_line(refused):
         (["eval", "nowhere.h5"], "nowhere.h5"),
         (["eval"], "runs"),
         (["export", "nowhere.h5", "-o", "out"], "nowhere.h5"),
+        (["composite", "nowhere.h5", "a.png", "-o", "out.png", "--yaw", "9"], "nowhere.h5"),
         (["import", "nowhere.pth", "out.h5"], "nowhere.pth"),
         (["info", "nowhere.h5"], "nowhere.h5"),
         (["recipes", "show", "nowhere"], "nowhere: no such recipe"),
@@ -122,7 +124,11 @@ def test_damaged_input(arguments, content, refused, tmp_path):
         (["train", "cats", "--check", "-s", "loss.features=self"], "a file that `sym3d features DATA OUT` makes"),
         (["infer", "ckpt.h5", "a.png", "--export", "dxf"], "dxf"),
         (["infer", "ckpt.h5", "a.png", "--crop", "dog"], "dog"),
+        (["infer", "ckpt.h5", "a.png", "--crop", "cat:9"], "'cat:9' is out of range"),
         (["export", "p.h5", "-o", "out", "--format", "dxf"], "dxf"),
+        (["export", "p.h5", "-o", "out", "--texture", "photo"], "--texture photo --photos FOLDER"),
+        (["composite", "p.h5", "a.png", "-o", "out.png"], "add --light X,Y or --yaw DEGREES"),
+        (["composite", "p.h5", "a.png", "-o", "out.png", "--light", "up"], "--light up: is no place for a lamp"),
         (["eval", "--metric", "beauty"], "beauty"),
         (["eval", "--baseline", "beauty"], "beauty"),
     ],
@@ -244,3 +250,9 @@ def test_undecodable_names(tmp_path):
     assert done.returncode == 3
     assert b"caf\\udce9.h5" in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+def test_no_face_in_a_photograph(tmp_path, refused):
+    Image.new("RGB", (200, 150), (90, 120, 60)).save(tmp_path / "lawn.png")
+    line = refused(3, "infer", "synfaces-small", "lawn.png", "--crop", "face")
+    assert line == "sym3d: error: lawn.png: no face found; try --crop center\n"

@@ -13,8 +13,8 @@ from sym3d_cli.app import EXIT_CODES, app
 
 ROOT = typer.main.get_command(app)
 COMMANDS = [
-    *("prep", "synth", "features", "train", "infer", "eval", "export", "import", "info", "recipes"),
-    *("reproduce", "bench", "doctor"),
+    *("prep", "synth", "features", "train", "infer", "eval", "export", "import", "info"),
+    *("recipes", "reproduce", "bench", "doctor", "models", "composite", "report", "view"),
 ]
 HERE = Path(__file__).parents[2]
 

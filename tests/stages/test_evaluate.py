@@ -61,6 +61,26 @@ def test_a_prediction_file_scores_as_its_checkpoint(tmp_path, checkpoint, data):
     assert run(EvaluateRequest(made.prediction, out=tmp_path / "c.h5")).summary == by_file.summary
 
 
+def test_reliability_is_kept_with_the_scores_and_judged(tmp_path, checkpoint, data):
+    made = infer.run(infer.InferRequest(checkpoint, (data,), tmp_path / "out"))
+    with open_artifact(made.prediction) as prediction:
+        known = dict(zip(prediction.strings("name"), prediction["reliability"][:].tolist(), strict=True))
+        kept = {name: prediction[name][...] for name in prediction.names if name != "reliability"}
+        write_artifact(
+            tmp_path / "older.h5", "sym3d.prediction", kept, provenance=prediction.provenance, attrs=prediction.attrs
+        )
+    assert made.reliability == tuple(sorted(known.items(), key=lambda item: item[1]))
+    for target in (checkpoint, made.prediction):
+        result = run(EvaluateRequest(target, data, out=tmp_path / "s.h5", overwrite=True))
+        assert set(result.reliability) == {"side", "mad"}
+        assert result.reliability["mad"].risk[-1] == pytest.approx(result.summary["model"]["mad"].mean, rel=1e-6)
+        with open_artifact(result.scores) as scores:
+            expected = [known[name] for name in scores.strings("name")]
+            np.testing.assert_allclose(scores["reliability"][:], expected, atol=1e-4)
+            assert scores.attrs["reliability"]["side"]["spearman"] == result.reliability["side"].spearman
+    assert run(EvaluateRequest(tmp_path / "older.h5", data, out=tmp_path / "o.h5")).reliability == {}
+
+
 def test_perfect_predictions_score_zero(tmp_path, checkpoint, data):
     """A data set whose truth is what the model says, up to a factor that SIDE and MAD ignore."""
     with open_artifact(data) as images:

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from stages.errors import UsageError
 from stages.io import crops
-from stages.io.crops import Crop, crop_box, cut, parse_crop, resize_squares
+from stages.io.crops import Crop, crop_box, crop_boxes, cut, parse_crop, resize_squares
 from stages.io.images import UnusableError, decode
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 0, 0], [255, 255, 255]]], np.uint8)
@@ -218,9 +218,23 @@ def test_parse_crop():
     assert parse_crop("none") == Crop("none")
     assert parse_crop("1") == parse_crop("center") == Crop("center", 1.0)
     assert parse_crop("0.75") == Crop("center", 0.75)
-    for wrong in ("0", "1.2", "-1", "nan", "inf", "middle", ""):
+    assert parse_crop("cat:0.9") == Crop("cat", 0.9)
+    assert parse_crop("cat:0.9:-0.1") == Crop("cat", 0.9, -0.1)
+    for wrong in ("0", "1.2", "-1", "nan", "inf", "middle", "", "cat:", "cat:x", "center:0.5", "none:1", "cat:1:0:0"):
         with pytest.raises(UsageError, match="use center, face, cat, none"):
             parse_crop(wrong)
+    for wrong in ("cat:0", "face:nan", "face:5", "cat:-1", "cat:1:2", "cat:1:inf"):
+        with pytest.raises(UsageError, match=r"use a factor from 0\.25 to 4 and a shift from -1 to 1"):
+            parse_crop(wrong)
+
+
+@given(st.sampled_from(["", "cat:", "face:", "cat:1:"]), st.text(alphabet=".-+e0123456789:", max_size=6))
+def test_a_crop_is_written_as_it_is_read(kind, numbers):
+    try:
+        crop = parse_crop(kind + numbers)
+    except UsageError:
+        return
+    assert parse_crop(crop.text) == crop
 
 
 def test_centre_boxes():
@@ -241,16 +255,31 @@ def test_no_face(kind, shape):
 @settings(max_examples=200, deadline=None)
 @given(st.integers(8, 900), st.integers(8, 900), st.floats(-300, 900), st.floats(-300, 900), st.floats(1, 900))
 def test_detections_become_squares_inside_the_picture(height, width, x, y, side):
-    for detector in crops.DETECTORS.values():
-        x0, y0, x1, y1 = crops._inside((x, y, x + side, y + side), detector, height, width)
+    for crop in (Crop("face"), Crop("cat"), Crop("cat", 4.0, -1.0), Crop("face", 0.25, 1.0)):
+        x0, y0, x1, y1 = crops._inside((x, y, x + side, y + side), crop, height, width)
         assert x1 - x0 == y1 - y0 >= 1
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
 
 
 def test_a_detection_in_the_middle_gets_its_margin():
-    x0, y0, x1, y1 = crops._inside((400, 400, 500, 500), crops.DETECTORS["face"], 1000, 1000)
+    x0, y0, x1, y1 = crops._inside((400, 400, 500, 500), Crop("face"), 1000, 1000)
     assert (x1 - x0, (x0 + x1) / 2, (y0 + y1) / 2) == (108, 450, 460)
+    x0, y0, x1, y1 = crops._inside((400, 400, 500, 500), Crop("face", 2.0, 0.25), 1000, 1000)
+    assert (x1 - x0, (x0 + x1) / 2, (y0 + y1) / 2) == (216, 450, 460 + 54)
+
+
+def test_of_boxes_in_one_place_only_the_largest_counts(monkeypatch):
+    found = np.array([[240, 240, 50, 50], [400, 260, 40, 40], [230, 230, 80, 80]])
+
+    class Finds:
+        def detectMultiScale(self, *_, **__):
+            return found
+
+    monkeypatch.setattr(crops, "_cascade", lambda kind: Finds())
+    boxes = crop_boxes(np.zeros((640, 640, 3), np.uint8), Crop("face"))
+    assert [round(x1 - x0) for x0, _, x1, _ in boxes] == [86, 43]
+    assert crop_box(np.zeros((640, 640, 3), np.uint8), Crop("face")) == boxes[0]
 
 
 def test_same_size_is_left_alone_and_flat_stays_flat():

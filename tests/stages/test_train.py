@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.data.batches import batch_flips, batch_rows
 from stages.errors import InputError, OutputError, StaleError
+from stages.ranks import Ranks
 from stages.recipe import parse_recipe
-from stages.train import TrainRequest, run
+from stages.steps import Losses, TrainingImages, take_step
+from stages.train import TrainRequest, _fresh_state, run
 
 RECIPE = """
 name = "test"
@@ -122,7 +125,7 @@ import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from tests.stages.test_train import recipe
-from stages.train import TrainRequest, run
+from stages.train import TrainRequest, _fresh_state, run
 run(TrainRequest(recipe(save_every=1), Path({folder!r}), Path({images!r})))
 """
 
@@ -157,10 +160,12 @@ def test_a_killed_run_resumes_to_the_same_bits(number, whole, images, tmp_path):
 
 
 def test_another_recipe_or_other_data_is_stale(whole, tmp_path):
-    folder, _, before = whole
+    folder, result, before = whole
     images = write_images(tmp_path / "faces.h5")
     with pytest.raises(StaleError, match=r"optim\.lr was 0\.001, is 0\.002.*--name"):
         run(TrainRequest(recipe(lr="lr = 2e-3"), folder, images))
+    known = recipe().model_copy(update={"data": recipe().data.model_copy(update={"crop": "cat:0.9"})})
+    assert run(TrainRequest(known, folder, images)).steps == result.steps  # how photographs are cut is no method
     other = write_images(tmp_path / "other.h5", seed=1)
     with pytest.raises(StaleError, match="other data"):
         run(TrainRequest(recipe(), folder, other))
@@ -203,3 +208,35 @@ def test_batches_visit_every_image_once_an_epoch_and_depend_on_nothing_else():
     assert batch_flips(3, 7, 64).tolist() == batch_flips(3, 7, 64).tolist()
     assert batch_flips(3, 7, 64).tolist() != batch_flips(3, 8, 64).tolist()
     assert 0.4 < torch.cat([batch_flips(0, step, 64) for step in range(50)]).float().mean() < 0.6
+
+
+class _Watch(TorchDispatchMode):
+    """Collects the operations that make a GPU's host wait, or that a CUDA graph cannot hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.waits = 0, []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        # Which elements are true decides the shape of what they choose.
+        by_mask = name in ("index", "index_put", "index_put_") and any(
+            at is not None and at.dtype == torch.bool for at in args[1]
+        )
+        self.seen += 1
+        if by_mask or name in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique_dim"):
+            self.waits.append(name)
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("helped", ["", "symmetric = true\n[loss]\nyaw_spread = 20\nsmoothness = 0.1\n"])
+def test_no_operation_of_a_step_waits_for_its_numbers(helped):
+    text = RECIPE.format(steps=8, save_every=1000).replace("ema = 0.9", "ema = 0.9\nsearch_steps = 2")
+    recipe = parse_recipe(text.replace("[loss]\n", helped) if helped else text, where="test")
+    state = _fresh_state(recipe)
+    images = TrainingImages(torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8))
+    for _ in range(3):  # searching, and then not
+        with _Watch() as watch:
+            take_step(state, Losses(state.model, None), images, recipe, Ranks(), lambda: False, 0)
+        assert watch.seen > 100
+        assert not watch.waits
