@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch.nn.functional import normalize
 
 from stages.artifact import Artifact, open_artifact
 from stages.core.blend import picture_scale, relit_factor, turned_picture
+from stages.core.scene import light_from
 from stages.errors import InputError, UsageError
 from stages.io.meshes import build_mesh
 from stages.io.pictures import write_png
@@ -97,8 +97,7 @@ def _relight(picture: np.ndarray, prediction: Artifact, row: int, request: Compo
     *maps, old = (torch.from_numpy(prediction[field][row]) for field in fields)
     new = old.clone()
     if request.lamp is not None:
-        x, y = request.lamp
-        new[2:] = normalize(torch.tensor([-x, y, 1.0]), dim=0)  # the light shines away from the lamp, and y runs down
+        new = light_from(*request.lamp, *new[:2].tolist())
     for at, value in enumerate((request.ambient, request.diffuse)):
         if value is not None:
             new[at] = value

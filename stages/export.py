@@ -1,4 +1,4 @@
-"""From a prediction file to files for other programs: meshes, a turntable, a contact sheet."""
+"""From a prediction file to files for other programs: meshes, videos, contact sheets."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,18 +9,21 @@ import numpy as np
 
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
-from stages.io.files import file_stems, hold_folder
+from stages.io.files import hold_folder
 from stages.io.meshes import check_choices
-from stages.io.pictures import contact_sheet, item_pictures, novel_views, write_png
-from stages.io.video import swing_yaws, write_gif, write_mp4
+from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.io.threads import chunks
 from stages.meshing import MESH_FIELDS, export_meshes
+from stages.motions import check_videos, export_videos
 from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
+from stages.scenes import BACKGROUND, make_canvas
+from stages.selection import item_names, select_rows
 
 __all__ = ["ExportRequest", "ExportResult", "run"]
 
 SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
-MOST_SHEET_ROWS = 40
+SHEET_ROWS = 40  # on a page
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,10 @@ class ExportRequest:
     rows, names: row numbers and item names; with both empty every item.
     texture:    "albedo", "shaded" for the canonical image under the input's light, or "photo" for the photograph.
     photos:     the photographs, for the last: images, folders, zips or lists of paths.
-    turntable:  a GIF and an MP4 per item.
-    sheet:      one contact sheet, sheet.png; truth: a sym3d.images file whose depth it shows beside ours.
+    videos:     of stages.motions.MOTIONS, in each of video_formats (stages.io.video.VIDEO_FORMATS) with frames of
+                size × size pixels.
+    sheet:      contact sheets, sheet.png and further pages sheet.2.png, …; truth: a sym3d.images file whose depth they
+                show beside ours.
     """
 
     prediction: Path
@@ -45,7 +50,11 @@ class ExportRequest:
     names: tuple[str, ...] = ()
     texture: str = "albedo"
     photos: tuple[Path, ...] = ()
-    turntable: bool = False
+    videos: tuple[str, ...] = ()
+    video_formats: tuple[str, ...] = ("mp4", "gif")
+    size: int = 512
+    background: str = BACKGROUND
+    device: str | None = None
     sheet: bool = False
     truth: Path | None = None
 
@@ -55,8 +64,8 @@ class ExportResult:
     """Every path written, by kind and in row order; an item's MTL and PNG follow its meshes."""
 
     meshes: tuple[Path, ...]
-    turntables: tuple[Path, ...]
-    sheet: Path | None
+    videos: tuple[Path, ...]
+    sheets: tuple[Path, ...]
 
 
 def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
@@ -65,8 +74,10 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
     """
     check_choices(request.formats, request.pose, request.texture)
-    if not (request.formats or request.turntable or request.sheet):
-        raise UsageError("export", "there is nothing to write", "add --format, --turntable or --sheet")
+    check_videos(request.videos, request.video_formats)
+    canvas = make_canvas(request.size, request.background, request.device)
+    if not (request.formats or request.videos or request.sheet):
+        raise UsageError("export", "there is nothing to write", "add --format, --video or --sheet")
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
     if (request.texture == "photo") != bool(request.photos):
@@ -75,49 +86,30 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
-        names = artifact.strings("name")
-        if not names:
-            raise InputError(request.prediction, "it holds no items", "infer some images first")
+        names = item_names(artifact)
         if truth is not None and "depth" not in truth:
             raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
-        stems = file_stems(names)
         stack.enter_context(hold_folder(request.out_dir))
 
-        meshes, turntables, sheet = [], [], None
+        meshes, videos, sheets = [], [], []
         if request.formats:
             choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
             choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
             meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
-        if request.turntable:
-            fov = float(artifact.attrs["fov"])
-            with report.task("turntables", total=len(rows)) as task:
-                for row in rows:
-                    item = {field: artifact[field][row] for field in MESH_FIELDS}
-                    frames = novel_views(item, names[row], swing_yaws(), size=256, fov=fov)
-                    turntables.append(write_gif(request.out_dir / f"{stems[row]}.gif", frames))
-                    turntables.append(write_mp4(request.out_dir / f"{stems[row]}.mp4", frames))
-                    task.advance()
+        if request.videos:
+            choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
+            videos = export_videos(artifact, rows, request.out_dir, **choices, report=report)
         if request.sheet:
             if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:
                 report.warn(f"{request.truth}: none of its images has the name of an item; no true depth is shown")
-            if len(rows) > MOST_SHEET_ROWS:
-                report.note(f"the sheet shows the first {MOST_SHEET_ROWS} of {len(rows)} items")
-            sheet = write_png(request.out_dir / "sheet.png", draw_sheet(artifact, rows[:MOST_SHEET_ROWS], truth))
-    return ExportResult(tuple(meshes), tuple(turntables), sheet)
-
-
-def select_rows(names: Sequence[str], rows: Sequence[int], wanted: Sequence[str]) -> list[int]:
-    """The row numbers asked for by number and by name, in the file's order; all of them when nothing is asked for."""
-    if not rows and not wanted:
-        return list(range(len(names)))
-    for row in rows:
-        if not 0 <= row < len(names):
-            raise UsageError(f"--row {row}", "there is no such row", f"the file holds rows 0 to {len(names) - 1}")
-    for name in wanted:
-        if name not in names:
-            raise UsageError(f"--only {name!r}", "no item has this name", f"the first one is {names[0]!r}")
-    return sorted(set(rows) | {row for row, name in enumerate(names) if name in wanted})
+            pages = list(chunks(rows, SHEET_ROWS))
+            with report.task("sheets", total=len(pages)) as task:
+                for page, some in enumerate(pages, 1):
+                    path = request.out_dir / ("sheet.png" if page == 1 else f"sheet.{page}.png")
+                    sheets.append(write_png(path, draw_sheet(artifact, some, truth)))
+                    task.advance()
+    return ExportResult(tuple(meshes), tuple(videos), tuple(sheets))
 
 
 def draw_sheet(artifact: Artifact, rows: Sequence[int], truth: Artifact | None) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Options and arguments that two commands share, and the form of the examples in a command's help."""
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -7,24 +8,35 @@ from typing import Annotated
 
 import typer
 
+from stages.errors import UsageError
+
 __all__ = [
+    "Ambient",
     "AsJson",
+    "Background",
     "Batch",
     "Crop",
     "Device",
+    "Diffuse",
     "Ema",
+    "Light",
     "Looked",
     "Meshes",
     "ModelCrop",
     "MostItems",
+    "Only",
     "Overwrite",
     "Perturb",
+    "PictureSize",
     "Pose",
+    "Rows",
     "Settings",
     "Size",
     "Split",
     "Texture",
+    "VideoFormats",
     "epilog",
+    "lamp",
     "names",
 ]
 
@@ -48,6 +60,12 @@ class _Split(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Ambient = Annotated[
+    float | None, typer.Option("--ambient", min=0, max=4, help="Strength of the light from everywhere.")
+]
+Background = Annotated[
+    str, typer.Option("--background", metavar="COLOUR", help="Behind the thing: a CSS colour's name or #rrggbb.")
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
 CROPS = (
     "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "
@@ -56,7 +74,17 @@ CROPS = (
 )
 Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
+Diffuse = Annotated[float | None, typer.Option("--diffuse", min=0, max=4, help="Strength of the lamp.")]
 Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
+Light = Annotated[
+    str | None,
+    typer.Option(
+        "--light",
+        metavar="X,Y",
+        help="Where the lamp stands: X to the right and Y up for each unit in front of the frontal view; 1,0 is "
+        "45° from the right.",
+    ),
+]
 Looked = Annotated[
     list[Path],
     typer.Argument(help="Run folders, predictions, scores, or folders with these; several kinds go on one page."),
@@ -69,13 +97,16 @@ MostItems = Annotated[
     int,
     typer.Option("--items", min=1, help="Show at most so many items: the worst, the best, an even pick of the others."),
 ]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; may be repeated.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
 ]
 Perturb = Annotated[
     bool, typer.Option("--perturb", help="Stick a random rectangle on each image, as the paper's robustness test does.")
 ]
+PictureSize = Annotated[int, typer.Option("--size", help="Side of pictures and videos in pixels: 16 to 2048.")]
 Pose = Annotated[_Pose, typer.Option(help="Viewpoint of the meshes: facing you, or as in the input.")]
+Rows = Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated."),
@@ -88,6 +119,10 @@ Texture = Annotated[
     _Texture,
     typer.Option(help="Paint meshes with their own colour, with the input's light, or with the photograph."),
 ]
+VideoFormats = Annotated[
+    str,
+    typer.Option("--video-format", metavar="FORMATS", help="mp4, gif, webp, png (frames), separated by commas."),
+]
 
 
 def names(text: str | None) -> tuple[str, ...]:
@@ -98,3 +133,16 @@ def names(text: str | None) -> tuple[str, ...]:
 def epilog(examples: Sequence[str]) -> str:
     """The end of a command's help: its examples, one a line."""
     return "\n\n".join(["Examples:", *(f"  $ {example}" for example in examples)])
+
+
+def lamp(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``--light``. Raises UsageError when they are no place for a lamp."""
+    if text is None:
+        return None
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not max(abs(x), abs(y)) <= 100:
+        raise UsageError(f"--light {text}", "is no place for a lamp", "give two numbers up to 100, such as -1,0.5")
+    return x, y

@@ -14,10 +14,13 @@ from stages.bench.timing import Call, Contestant
 from stages.core import losses
 from stages.core.camera import apply_view, back_project
 from stages.core.inference import QuickSym3D
+from stages.core.mesh import grid_mesh
 from stages.core.model import Sym3D
 from stages.core.objective import objective
+from stages.core.paint import paint
 from stages.core.perceptual import VGG16Features
 from stages.core.raster import available_backends, rasterise_depth
+from stages.core.view import paint_reference, render_mesh, yaw_views
 from stages.data.batches import batch_flips, batch_rows
 from stages.device import fast_precision
 from stages.predict import predict, to_tensor
@@ -26,6 +29,7 @@ __all__ = ["PARTS", "Place", "Race", "steps"]
 
 IMAGES = 1024  # in the data set that training draws from
 INFERENCE_BATCHES = (1, 64)
+PICTURE, FRAMES = 512, 8  # side in pixels and number of the pictures drawn in one call
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -225,6 +229,24 @@ def _infer(place: Place, batch: int, quick: bool) -> Call:
     return partial(predict, QuickSym3D(model) if quick else model, images, batch)
 
 
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def _picture(place: Place) -> Iterator[Race]:
+    """Antialiased frames of a video, triangles and colours; on a CPU also colours by the plain twin of the kernel."""
+    ways = [("torch", paint_reference)] + ([("numba", paint)] if place.device.type == "cpu" else [])
+    contestants = [Contestant(name, PICTURE, FRAMES, partial(_draw, place, painter)) for name, painter in ways]
+    yield Race("picture", contestants, counted=False)
+
+
+def _draw(place: Place, painter: Callable[..., Tensor]) -> Call:
+    v, u = torch.meshgrid(*[torch.linspace(-1, 1, place.size)] * 2, indexing="ij")
+    mesh = grid_mesh(1.05 - 0.1 * torch.exp(-2 * (u**2 + v**2)))
+    texture = torch.rand(1, 3, 256, 256, device=place.device)
+    views = yaw_views(torch.linspace(-40, 40, FRAMES))
+    return partial(render_mesh, mesh, texture, views, size=PICTURE, painter=painter)
+
+
 PARTS: dict[str, Callable[[Place], Iterator[Race]]] = {
     "raster": _raster,
     "networks": _networks,
@@ -232,4 +254,5 @@ PARTS: dict[str, Callable[[Place], Iterator[Race]]] = {
     "step": _step,
     "inference": _inference,
     "loader": _loader,
+    "picture": _picture,
 }

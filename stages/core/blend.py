@@ -59,13 +59,13 @@ def turned_picture(
     pivot = mesh.vertices.new_tensor([view[3], -view[4], -view[5]])
     turn = rotation(mesh.vertices.new_tensor([[0.0, yaw, 0.0]]).deg2rad())[0]
     turned = replace(mesh, vertices=(mesh.vertices - pivot) @ turn.T + pivot)
-    ahead = torch.zeros(1)
+    ahead = torch.zeros(1, 6)
     # Whatever lies behind it, white less black is the share of a pixel that it covers.
     black, white = (
-        looking.render_mesh(turned, torch.full((3, 2, 2), shade), ahead, size=size)[0] for shade in (0.0, 1.0)
+        looking.render_mesh(turned, torch.full((1, 3, 2, 2), shade), ahead, size=size)[0] for shade in (0.0, 1.0)
     )
     covered = (white - black)[0].clamp(0, 1)
-    colour = (looking.render_mesh(turned, texture, ahead, size=size)[0] - black) / covered.clamp(min=1e-3)
+    colour = (looking.render_mesh(turned, texture[None], ahead, size=size)[0] - black) / covered.clamp(min=1e-3)
     return colour.clamp(0, 1), feather(covered, TURNED_EDGE, at_border=True)
 
 

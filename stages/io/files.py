@@ -107,11 +107,13 @@ def safe_stem(name: str) -> str:
 def file_stems(names: Sequence[str]) -> list[str]:
     """One safe stem per name, all different even where case does not count: a repeated one gets its row number.
 
-    No item is called "sheet": that is the contact sheet beside them.
+    No item is called "sheet", nor "sheet." and more: those are the sheets beside them.
     """
-    stems, taken = [], {"sheet"}
+    stems, taken = [], set()
     for row, name in enumerate(names):
         stem = safe_stem(name)
+        if stem.lower().split(".")[0] == "sheet":
+            stem = f"item-{stem}"
         while stem.lower() in taken:
             stem = f"{stem}-{row}"
         taken.add(stem.lower())

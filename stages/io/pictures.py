@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from stages.core.geometry import depth_normals
-from stages.core.view import render_mesh
+from stages.core.view import render_mesh, yaw_views
 from stages.io.files import make_folder, write_file
 from stages.io.meshes import build_mesh
 
@@ -65,8 +65,8 @@ def novel_views(
     yaws: degrees, positive to the picture's right. Raises InputError when the item holds no surface.
     """
     mesh, colours = build_mesh(item, name, texture="shaded", fov=fov)
-    texture = torch.from_numpy(colours).permute(2, 0, 1).float() / 255
-    pictures = render_mesh(mesh, texture, torch.tensor(list(yaws), dtype=torch.float32), size=size)
+    texture = torch.from_numpy(colours).permute(2, 0, 1)[None].float() / 255
+    pictures = render_mesh(mesh, texture, yaw_views(yaws), size=size)
     return _byte(pictures.permute(0, 2, 3, 1).numpy())
 
 

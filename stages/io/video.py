@@ -1,38 +1,55 @@
-"""Frames as moving pictures: GIF for a page, MP4 for a player."""
+"""Frames as moving pictures: MP4 for a player, GIF and WebP for a page, PNG for a video editor."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 
 from stages.io.files import make_folder, write_file
+from stages.io.pictures import write_png
 
-__all__ = ["swing_yaws", "write_gif", "write_mp4"]
+__all__ = ["FPS", "VIDEO_FORMATS", "write_video"]
 
-
-def swing_yaws(frames: int = 40, reach: float = 40.0) -> np.ndarray:
-    """(frames,) yaw angles in degrees of a smooth swing 0 → reach → 0 → -reach → 0 that loops without a jerk."""
-    return reach * np.sin(2 * np.pi * np.arange(frames) / frames)
-
-
-def write_gif(path: Path, frames: np.ndarray, *, fps: int = 20) -> Path:
-    """frames: (T, H, W, 3) uint8 RGB; loops for ever. Raises OutputError when writing fails."""
-    stream = io.BytesIO()
-    iio.imwrite(stream, frames, extension=".gif", plugin="pillow", duration=1000 / fps, loop=0)
-    make_folder(path.parent)
-    return write_file(path, stream.getvalue())
+VIDEO_FORMATS = ("mp4", "gif", "webp", "png")
+FPS = 20
+MP4_LOOPS = 2  # players stop at the end, browsers' images do not
 
 
-def write_mp4(path: Path, frames: np.ndarray, *, fps: int = 20, loops: int = 2) -> Path:
-    """frames: (T, H, W, 3) uint8 RGB, played ``loops`` times over; H.264 in 4:2:0, so an odd side loses its last
-    line.
+def write_video(folder: Path, stem: str, frames: np.ndarray, formats: Sequence[str]) -> list[Path]:
+    """Write frames (T, H, W, 3) uint8 RGB as ``folder/stem.<format>`` for each of VIDEO_FORMATS asked for, and
+    as ``folder/stem/0000.png``, … for "png", of which the folder is what is returned.
 
+    GIF and WebP loop for ever. MP4 is H.264 in 4:2:0, which every player knows; an odd side loses its last line.
     Raises OutputError when writing fails.
     """
-    height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
-    frames = np.concatenate([frames[:, :height, :width]] * loops)
+    make_folder(folder)
+    encode = {"mp4": _mp4, "gif": _gif, "webp": _webp}
+    written = []
+    for name in dict.fromkeys(formats):
+        if name == "png":
+            for index, frame in enumerate(frames):
+                write_png(folder / stem / f"{index:04}.png", frame)
+            written.append(folder / stem)
+        else:
+            written.append(write_file(folder / f"{stem}.{name}", encode[name](frames)))
+    return written
+
+
+def _mp4(frames: np.ndarray) -> bytes:
+    height, width = (side // 2 * 2 for side in frames.shape[1:3])
     stream = io.BytesIO()
-    iio.imwrite(stream, frames, extension=".mp4", plugin="pyav", codec="libx264", fps=fps)
-    make_folder(path.parent)
-    return write_file(path, stream.getvalue())
+    frames = np.concatenate([frames[:, :height, :width]] * MP4_LOOPS)
+    iio.imwrite(stream, frames, extension=".mp4", plugin="pyav", codec="libx264", fps=FPS)
+    return stream.getvalue()
+
+
+def _gif(frames: np.ndarray) -> bytes:
+    return iio.imwrite("<bytes>", frames, extension=".gif", plugin="pillow", duration=1000 / FPS, loop=0)
+
+
+def _webp(frames: np.ndarray) -> bytes:
+    return iio.imwrite(
+        "<bytes>", frames, extension=".webp", plugin="pillow", duration=1000 // FPS, loop=0, quality=85, method=2
+    )

@@ -34,14 +34,14 @@ def main(
         str,
         typer.Option(
             "--part",
-            help="What to time, separated by commas: raster, networks, perceptual, step, inference, loader; "
-            "left out: all.",
+            help="What to time, separated by commas: raster, networks, perceptual, step, inference, loader, "
+            "picture; left out: all.",
         ),
     ] = "",
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time rasteriser, networks, losses, training step, inference and loader, the ways to do each side by side.
+    """Time rasteriser, networks, losses, training, inference, loader and pictures, the ways to do each side by side.
 
     ratio: speed in that of the first way. GFLOP: per image. peak: part of what matrix products of the same precision
     reach here. MiB: memory at the peak. +bwd: with the backward pass. times: how many times as long as the first.

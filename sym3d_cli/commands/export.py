@@ -1,4 +1,4 @@
-"""sym3d export: a prediction file becomes meshes, turntables, a contact sheet."""
+"""sym3d export: a prediction file becomes meshes, videos, contact sheets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,24 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Meshes, Pose, Texture, names
+from sym3d_cli.options import (
+    Background,
+    Device,
+    Meshes,
+    Only,
+    PictureSize,
+    Pose,
+    Rows,
+    Texture,
+    VideoFormats,
+    names,
+)
 
 EXAMPLES = (
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format obj,glb",
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format glb --texture photo --photos my-faces/",
-    "sym3d export faces.sym3d/prediction.h5 -o pictures --turntable --sheet --truth data/synfaces.h5",
+    "sym3d export faces.sym3d/prediction.h5 -o pictures --sheet --truth data/synfaces.h5",
+    "sym3d export faces.sym3d/prediction.h5 -o videos --video swing,light --video-format mp4,webp --size 512 --row 0",
 )
 
 
@@ -26,18 +38,31 @@ def main(
         list[Path] | None,
         typer.Option("--photos", help="The photographs, for --texture photo: an image, folder or zip; repeatable."),
     ] = None,
-    rows: Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; repeatable.")] = None,
-    turntable: Annotated[bool, typer.Option("--turntable", help="Write a GIF and an MP4 of each item.")] = False,
-    sheet: Annotated[bool, typer.Option("--sheet", help="Write one contact sheet, sheet.png.")] = False,
+    rows: Rows = None,
+    only: Only = None,
+    video: Annotated[
+        str,
+        typer.Option(
+            "--video",
+            metavar="MOTIONS",
+            help="Videos of each item, separated by commas: swing, turntable, frontal, wireframe, normals, light.",
+        ),
+    ] = "",
+    video_format: VideoFormats = "mp4,gif",
+    size: PictureSize = 512,
+    background: Background = "#ebebeb",
+    device: Device = None,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Write contact sheets: sheet.png, and more pages after 40 items.")
+    ] = False,
     truth: Annotated[
         Path | None, typer.Option("--truth", help="A sym3d.images file whose depth the sheet shows beside ours.")
     ] = None,
 ) -> None:
-    """Write meshes, turntables and a contact sheet; without --format, --turntable and --sheet: OBJ meshes."""
+    """Write meshes, videos and contact sheets; without --format, --video and --sheet: OBJ meshes."""
     from stages.export import ExportRequest, run
 
-    wanted = names(format) or (() if turntable or sheet else ("obj",))
+    wanted = names(format) or (() if video or sheet else ("obj",))
     request = ExportRequest(
         prediction,
         out_dir,
@@ -47,9 +72,13 @@ def main(
         names=tuple(only or ()),
         texture=str(texture),
         photos=tuple(photos or ()),
-        turntable=turntable,
+        videos=names(video),
+        video_formats=names(video_format),
+        size=size,
+        background=background,
+        device=device,
         sheet=sheet,
         truth=truth,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.meshes, *result.turntables, *([result.sheet] if result.sheet else [])])
+    print_lines([*result.meshes, *result.videos, *result.sheets])

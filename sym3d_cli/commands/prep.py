@@ -21,12 +21,16 @@ def main(
     perturb: Perturb = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Crop, resize and split photographs into a sym3d.images file; the same command again resumes."""
+    """Crop, resize and split photographs into a sym3d.images file, and grade it; the same command again resumes."""
+    from stages import grade
     from stages.prep import PrepRequest, run
 
     request = PrepRequest(source, out, size=size, crop=crop, workers=workers, overwrite=overwrite, perturb=perturb)
     result = run(request, report=context.obj)
     if result.already_complete:
         context.obj.note(f"{result.path} was already complete")
+    graded = grade.run(grade.GradeRequest(result.path), report=context.obj).findings
+    well = sum(finding.ok for finding in graded)
+    context.obj.note(f"{well} of {len(graded)} checks went well; sym3d grade {result.path} shows their figures")
     skipped = [(f"skipped: {reason}", number) for reason, number in result.reasons.items()]
     print_table(["file", result.path], [("images", result.count), *result.splits.items(), *skipped])

@@ -141,6 +141,16 @@ def test_rasterising_reaches_the_points():
     assert ours.build()() is None
 
 
+def test_pictures_are_drawn_by_both_painters(monkeypatch):
+    monkeypatch.setattr(parts, "PICTURE", 32)
+    (contest,) = PARTS["picture"](Place(64, 1, 1.0, CPU))
+    twin, ours = (contestant.build()() for contestant in contest.contestants)
+    assert [c.name for c in contest.contestants] == ["torch", "numba"]
+    assert ours.shape == (8, 3, 32, 32)
+    assert not torch.equal(ours[0], ours[7])
+    assert (ours - twin).abs().mean() < 0.05  # the texture is noise
+
+
 def test_half_precision_is_a_way_where_the_processor_has_it(monkeypatch):
     monkeypatch.setattr(Place, "precisions", ("float32", "bf16"))
     place = Place(64, 1, 0.0625, CPU)
@@ -172,7 +182,7 @@ def test_a_step_of_the_bench_learns():
 
 def test_every_part_is_measured(hasty, monkeypatch):
     monkeypatch.setattr(parts, "INFERENCE_BATCHES", (1,))
-    wanted = tuple(part for part in PARTS if part != "raster")
+    wanted = tuple(part for part in PARTS if part not in ("raster", "picture"))
     result = run(BenchRequest(batches=(2,), width=0.0625, parts=wanted, device="cpu"))
     found = {}
     for row in result.rows:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import stages.export
 from stages.artifact import make_provenance, write_artifact
 from stages.core.geometry import depth_normals
 from stages.core.lighting import shade
@@ -176,7 +177,8 @@ def test_any_names_make_safe_and_different_stems(names):
 
 
 def test_repeated_stems_get_numbers():
-    assert file_stems(["a.png", "A.jpg", "a-1.png", "sheet.png"]) == ["a", "A-1", "a-1-2", "sheet-3"]
+    assert file_stems(["a.png", "A.jpg", "a-1.png"]) == ["a", "A-1", "a-1-2"]
+    assert file_stems(["sheet.png", "Sheet.2", "sheets"]) == ["item-sheet", "item-Sheet.2", "sheets"]
 
 
 def test_run_writes_every_item_and_nothing_else(tmp_path, prediction):
@@ -191,7 +193,7 @@ def test_rows_and_names_choose_items(tmp_path, prediction):
     assert [path.name for path in result.meshes] == ["ann.ply", f"{safe_stem(NAMES[2])}.ply", "ann-3.ply"]
 
 
-def test_turntable_and_sheet(tmp_path, prediction, item):
+def test_videos_and_sheets(tmp_path, prediction, item):
     truth = tmp_path / "truth.h5"
     write_artifact(
         truth,
@@ -205,15 +207,28 @@ def test_turntable_and_sheet(tmp_path, prediction, item):
         },
         provenance=make_provenance(),
     )
-    result = run(ExportRequest(prediction, tmp_path, formats=(), rows=(0,), turntable=True, sheet=True, truth=truth))
+    result = run(
+        ExportRequest(
+            prediction, tmp_path, formats=(), rows=(0,), videos=("swing", "light"), size=48, sheet=True, truth=truth
+        )
+    )
     assert result.meshes == ()
-    gif, mp4 = result.turntables
-    frames = iio.imread(gif)
-    assert frames.shape == (40, 256, 256, 3)
-    assert np.abs(frames[10].astype(int) - frames[30]).mean() > 5  # it swings
-    assert iio.imread(mp4, plugin="pyav").shape[1:] == (256, 256, 3)
-    width, height = Image.open(result.sheet).size
+    assert [path.name for path in result.videos] == [
+        f"ann.{motion}.{kind}" for motion in ("swing", "light") for kind in ("mp4", "gif")
+    ]
+    frames = iio.imread(result.videos[1])
+    assert frames.shape == (60, 48, 48, 3)
+    assert np.abs(frames[15].astype(int) - frames[45]).mean() > 5  # it swings
+    (sheet,) = result.sheets
+    width, height = Image.open(sheet).size
     assert (width, height) == (6 + 11 * (128 + 6), 24 + 128 + 6 + 20)
+
+
+def test_many_items_make_several_sheets(tmp_path, prediction, monkeypatch):
+    monkeypatch.setattr(stages.export, "SHEET_ROWS", 3)
+    result = run(ExportRequest(prediction, tmp_path, formats=(), sheet=True))
+    assert [path.name for path in result.sheets] == ["sheet.png", "sheet.2.png"]
+    assert [Image.open(path).height for path in result.sheets] == [24 + rows * (128 + 6 + 20) for rows in (3, 1)]
 
 
 def test_sheet_leaves_out_true_depth_where_there_is_none(item):
@@ -266,6 +281,11 @@ def test_contact_sheet_takes_any_label():
         ({"rows": (-1,)}, "rows 0 to 3"),
         ({"names": ("nobody",)}, "nobody"),
         ({"formats": ()}, "--format"),
+        ({"videos": ("fly",)}, "swing, turntable, frontal, wireframe, normals, light"),
+        ({"videos": ("swing",), "video_formats": ("avi",)}, "mp4, gif, webp, png"),
+        ({"videos": ("swing",), "video_formats": ()}, "there is none"),
+        ({"size": 8}, "16 to 2048"),
+        ({"background": "nowhere"}, "is no colour"),
         ({"truth": "x.h5"}, "--sheet"),
     ],
 )

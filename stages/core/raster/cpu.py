@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stages.core.raster.lattice import Lattice
 
-__all__ = ["DEGENERATE", "LOOSE", "STRAY", "STRICT", "TIE", "cover", "plane_depth"]
+__all__ = ["DEGENERATE", "LOOSE", "STRAY", "STRICT", "TIE", "cover", "over_images", "plane_depth"]
 
 STRICT = 1e-9  # samples; closer than this to an edge is on it, whichever way the rounding went
 LOOSE = 2e-6  # of the image's longer side: what float32 vertices may be off; used only where nothing covers strictly
@@ -193,7 +193,7 @@ if hasattr(os, "register_at_fork"):  # a child inherits the pool but not its thr
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def _over_images(kernel: Callable, count: int, *arguments) -> None:
+def over_images(kernel: Callable, count: int, *arguments) -> None:
     """Run ``kernel(start, stop, …)`` over ``count`` images on as many threads as torch may use."""
     threads = min(torch.get_num_threads(), count)
     if threads <= 1:
@@ -211,7 +211,7 @@ def cover(points: Tensor, faces: Tensor, lattice: Lattice) -> Tensor:
     vertices = points.detach().cpu().contiguous().numpy()
     face = np.empty((len(vertices), lattice.height, lattice.width), np.int32)
     loose = LOOSE * max(lattice.height, lattice.width)
-    _over_images(_cover, len(vertices), vertices, faces.cpu().contiguous().numpy(), *lattice, loose, face)
+    over_images(_cover, len(vertices), vertices, faces.cpu().contiguous().numpy(), *lattice, loose, face)
     return torch.from_numpy(face).to(points.device)
 
 
@@ -223,7 +223,7 @@ class _PlaneDepth(torch.autograd.Function):
         ctx.lattice = lattice
         depth = points.new_empty(face.shape)
         arrays = (tensor.detach().numpy() for tensor in (points, faces, face))
-        _over_images(_depth, len(points), *arrays, *lattice[:3], depth.numpy())
+        over_images(_depth, len(points), *arrays, *lattice[:3], depth.numpy())
         return depth
 
     @staticmethod
@@ -232,7 +232,7 @@ class _PlaneDepth(torch.autograd.Function):
         points, faces, face = ctx.saved_tensors
         grad = torch.empty_like(points)
         arrays = (tensor.detach().numpy() for tensor in (points, faces, face))
-        _over_images(
+        over_images(
             _depth_backward, len(points), *arrays, *ctx.lattice[:3], grad_depth.contiguous().numpy(), grad.numpy()
         )
         return grad, None, None, None

@@ -1,0 +1,153 @@
+"""The items of a prediction under another light: pictures from the input's view and from the front, and sweeps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.artifact import open_artifact
+from stages.core.scene import Scene, light_from, lit, with_photo
+from stages.errors import UsageError
+from stages.io.files import file_stems, make_folder
+from stages.io.pictures import contact_sheet, write_png
+from stages.io.video import write_video
+from stages.motions import FRAMES, check_videos, circling_lights, light
+from stages.progress import Report, Silent
+from stages.scenes import BACKGROUND, Canvas, make_canvas, usable_scenes
+from stages.selection import item_names, select_rows
+
+__all__ = ["RelightRequest", "RelightResult", "run"]
+
+SIDES = ("from the left", "from above", "from the right", "from below")
+MOST_SHEET_ROWS = 40
+
+
+@dataclass(frozen=True)
+class RelightRequest:
+    """Which items, and what their light becomes.
+
+    lamp:    (x, y), where it stands: x to the right and y up for each unit in front of the frontal view.
+    ambient, diffuse: strengths, 1 shows the albedo as it is.
+    source:  the name of an item whose light is taken. swap: the two items chosen take each other's.
+    What is None stays as it is: the item's own, or that of ``source``.
+    sweep:   also a lamp that circles, as a video for each item and as a sheet of all.
+    photo:   keep the photograph's detail where it is seen; False is the model's albedo alone.
+    """
+
+    prediction: Path
+    out_dir: Path
+    lamp: tuple[float, float] | None = None
+    ambient: float | None = None
+    diffuse: float | None = None
+    source: str | None = None
+    swap: bool = False
+    sweep: bool = False
+    rows: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    photo: bool = True
+    video_formats: tuple[str, ...] = ("mp4", "gif")
+    size: int = 512
+    background: str = BACKGROUND
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class RelightResult:
+    """pictures: two for each item, the input's view first. sheet: None without a sweep."""
+
+    pictures: tuple[Path, ...]
+    videos: tuple[Path, ...]
+    sheet: Path | None
+
+
+def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
+    """Write ``<item>.<change>.png``, ``<item>.<change>.frontal.png``, and for a sweep ``<item>.sweep.<format>`` and
+    sheet.sweep.png; existing files of the same names are replaced.
+
+    Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
+    """
+    canvas = make_canvas(request.size, request.background, request.device)
+    check_videos(("light",) if request.sweep else (), request.video_formats)
+    changes = any(part is not None for part in (request.lamp, request.ambient, request.diffuse, request.source))
+    if not (changes or request.swap or request.sweep):
+        raise UsageError("relight", "the light stays as it is", "add --light, --ambient, --diffuse, --from or --sweep")
+    if request.swap and request.source is not None:
+        raise UsageError("--swap", "the light cannot also come --from an item", "leave out one of them")
+    with open_artifact(request.prediction, "sym3d.prediction") as prediction:
+        names = item_names(prediction)
+        rows = select_rows(names, request.rows, request.names)
+        givers = _givers(request, names, rows)
+        stems = file_stems(names)
+        make_folder(request.out_dir)
+        pictures, videos, labels, lines = [], [], [], []
+        with report.task("relight", total=len(rows)) as task:
+            for row, scene in usable_scenes(prediction, rows, report):
+                scene = with_photo(scene) if request.photo else scene
+                relit = replace(scene, light=_light(request, prediction["light"][givers[row]]))
+                if changes or request.swap:
+                    change = _change(request, stems[givers[row]])
+                    own, frontal = _stills(relit, relit.light[None], canvas)
+                    pictures.append(write_png(request.out_dir / f"{stems[row]}.{change}.png", own[0]))
+                    pictures.append(write_png(request.out_dir / f"{stems[row]}.{change}.frontal.png", frontal[0]))
+                if request.sweep:
+                    frames = light(relit, FRAMES, canvas)
+                    videos += write_video(request.out_dir, f"{stems[row]}.sweep", frames, request.video_formats)
+                    if len(lines) < MOST_SHEET_ROWS:
+                        labels.append(names[row])
+                        lines.append(_line(scene, relit, canvas))
+                task.advance(1, stems[row])
+        sheet = None
+        if lines:
+            drawn = contact_sheet(lines, labels, cell=min(192, request.size))
+            sheet = write_png(request.out_dir / "sheet.sweep.png", drawn)
+    return RelightResult(tuple(pictures), tuple(videos), sheet)
+
+
+def _givers(request: RelightRequest, names: Sequence[str], rows: Sequence[int]) -> dict[int, int]:
+    """Row → the row that it takes its light from."""
+    if request.swap:
+        if len(rows) != 2:
+            raise UsageError("--swap", f"{len(rows)} items are chosen", "choose two with --only or --row")
+        return {rows[0]: rows[1], rows[1]: rows[0]}
+    if request.source is None:
+        return {row: row for row in rows}
+    if request.source not in names:
+        raise UsageError(f"--from {request.source!r}", "no item has this name", f"the first one is {names[0]!r}")
+    return dict.fromkeys(rows, names.index(request.source))
+
+
+def _light(request: RelightRequest, given: np.ndarray) -> Tensor:
+    """(5,): what is asked for, and for the rest what is given."""
+    ambient = float(given[0]) if request.ambient is None else request.ambient
+    diffuse = float(given[1]) if request.diffuse is None else request.diffuse
+    if request.lamp is None:
+        return torch.tensor([ambient, diffuse, *map(float, given[2:])])
+    return light_from(*request.lamp, ambient, diffuse)
+
+
+def _change(request: RelightRequest, giver: str) -> str:
+    """What is other than in the input, for a file's name: other lights must not overwrite these pictures."""
+    parts = [f"lit_as_{giver}"] if request.source is not None or request.swap else []
+    parts += [f"light_{request.lamp[0]:g}_{request.lamp[1]:g}"] if request.lamp else []
+    parts += [f"ambient_{request.ambient:g}"] if request.ambient is not None else []
+    parts += [f"diffuse_{request.diffuse:g}"] if request.diffuse is not None else []
+    return "_".join(parts)
+
+
+def _stills(scene: Scene, lights: Tensor, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
+    """Under each of the lights, from the input's view and from the front: (N, size, size, 3) each."""
+    textures, front = lit(scene, lights), torch.zeros(len(lights), 6)
+    own = canvas.draw(scene, scene.view.expand(len(lights), 6), textures, fov=scene.fov)
+    return own, canvas.draw(scene, front, textures, fov=scene.fov)
+
+
+def _line(scene: Scene, relit: Scene, canvas: Canvas) -> dict[str, np.ndarray]:
+    """A row of the sheet, as in the paper's figure: the input, then the lamp on every side."""
+    lights = torch.cat([scene.light[None], circling_lights(relit, len(SIDES))])
+    own, frontal = _stills(scene, lights, canvas)
+    return {"input": canvas.photo(scene), "as it is": own[0]} | {
+        title: picture for title, picture in zip(("frontal", *SIDES), frontal, strict=True)
+    }

@@ -1,0 +1,56 @@
+"""sym3d edit: the items of a prediction seen from the front, made symmetric, or blended into another."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sym3d_cli.console import print_lines
+from sym3d_cli.options import Background, Device, Only, PictureSize, Rows, VideoFormats, names
+
+EXAMPLES = (
+    "sym3d edit faces.sym3d/prediction.h5 -o edited --frontal --symmetric",
+    "sym3d edit faces.sym3d/prediction.h5 -o edited --only ann.png --towards bob.png --video-format webp",
+)
+
+
+def main(
+    context: typer.Context,
+    prediction: Annotated[Path, typer.Argument(help="A sym3d.prediction file.")],
+    out_dir: Annotated[Path, typer.Option("-o", "--out", help="The folder to write into; it is made when needed.")],
+    frontal: Annotated[
+        bool, typer.Option("--frontal", help="A picture of each item facing you, with the photograph's detail.")
+    ] = False,
+    symmetric: Annotated[
+        bool,
+        typer.Option("--symmetric", help="Likewise, and turning; the hidden half is the mirror image of the other."),
+    ] = False,
+    towards: Annotated[
+        str | None,
+        typer.Option("--towards", metavar="NAME", help="Blend each item into this one: a strip and a video."),
+    ] = None,
+    rows: Rows = None,
+    only: Only = None,
+    video_format: VideoFormats = "mp4,gif",
+    size: PictureSize = 512,
+    background: Background = "#ebebeb",
+    device: Device = None,
+) -> None:
+    """Turn items to the front, replace the half that the photograph hides, or blend one into another."""
+    from stages.edit import EditRequest, run
+
+    request = EditRequest(
+        prediction,
+        out_dir,
+        frontal=frontal,
+        symmetric=symmetric,
+        towards=towards,
+        rows=tuple(rows or ()),
+        names=tuple(only or ()),
+        video_formats=names(video_format),
+        size=size,
+        background=background,
+        device=device,
+    )
+    result = run(request, report=context.obj)
+    print_lines([*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])])

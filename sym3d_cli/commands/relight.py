@@ -1,0 +1,72 @@
+"""sym3d relight: the items of a prediction under another light."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sym3d_cli.console import print_lines
+from sym3d_cli.options import (
+    Ambient,
+    Background,
+    Device,
+    Diffuse,
+    Light,
+    Only,
+    PictureSize,
+    Rows,
+    VideoFormats,
+    lamp,
+    names,
+)
+
+EXAMPLES = (
+    "sym3d relight faces.sym3d/prediction.h5 -o relit --row 0 --light -1,0.5 --ambient 0.2 --diffuse 0.8",
+    "sym3d relight faces.sym3d/prediction.h5 -o relit --sweep",
+    "sym3d relight faces.sym3d/prediction.h5 -o relit --only ann.png --from bob.png",
+    "sym3d relight faces.sym3d/prediction.h5 -o relit --only ann.png --only bob.png --swap",
+)
+
+
+def main(
+    context: typer.Context,
+    prediction: Annotated[Path, typer.Argument(help="A sym3d.prediction file.")],
+    out_dir: Annotated[Path, typer.Option("-o", "--out", help="The folder to write into; it is made when needed.")],
+    light: Light = None,
+    ambient: Ambient = None,
+    diffuse: Diffuse = None,
+    source: Annotated[str | None, typer.Option("--from", metavar="NAME", help="Take the light of this item.")] = None,
+    swap: Annotated[bool, typer.Option("--swap", help="The two items chosen take each other's light.")] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="A lamp that circles: a video of each item, and a sheet of all.")
+    ] = False,
+    rows: Rows = None,
+    only: Only = None,
+    photo: Annotated[bool, typer.Option(help="Keep the photograph's detail, or show the model's albedo alone.")] = True,
+    video_format: VideoFormats = "mp4,gif",
+    size: PictureSize = 512,
+    background: Background = "#ebebeb",
+    device: Device = None,
+) -> None:
+    """Relight items, seen as in the input and from the front; what is not given of the light stays as it is."""
+    from stages.relight import RelightRequest, run
+
+    request = RelightRequest(
+        prediction,
+        out_dir,
+        lamp=lamp(light),
+        ambient=ambient,
+        diffuse=diffuse,
+        source=source,
+        swap=swap,
+        sweep=sweep,
+        rows=tuple(rows or ()),
+        names=tuple(only or ()),
+        photo=photo,
+        video_formats=names(video_format),
+        size=size,
+        background=background,
+        device=device,
+    )
+    result = run(request, report=context.obj)
+    print_lines([*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])])

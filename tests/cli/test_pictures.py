@@ -1,0 +1,51 @@
+"""relight, edit and the videos of export at the command line."""
+
+import pytest
+
+from stages.artifact import make_provenance, write_artifact
+from tests.stages.test_export import make_item
+
+
+@pytest.fixture(autouse=True)
+def prediction(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arrays = {field: values[None].repeat(2, 0) for field, values in make_item().items()}
+    attrs = {"depth_min": 0.9, "depth_max": 1.1, "fov": 10.0}
+    arrays = {"name": ["ann.png", "bob.png"], **arrays}
+    write_artifact(tmp_path / "p.h5", "sym3d.prediction", arrays, provenance=make_provenance(), attrs=attrs)
+
+
+def printed(result):
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def test_export_video(sym3d, refused):
+    asked = ("export", "p.h5", "-o", "out", "--row", 1, "--size", 32)
+    assert printed(sym3d(*asked, "--video", "normals", "--video-format", "webp", "--background", "black")) == [
+        "out/bob.normals.webp"
+    ]
+    assert "choose from swing, turntable" in refused(2, *asked, "--video", "dance")
+    assert "is no colour" in refused(2, *asked, "--video", "swing", "--background", "loud")
+    assert "choose from mp4" in refused(2, *asked, "--video", "swing", "--video-format", "avi")
+
+
+def test_relight(sym3d, refused):
+    asked = ("relight", "p.h5", "-o", "out", "--only", "ann.png", "--size", 32)
+    assert printed(sym3d(*asked, "--light", "-1,0.5", "--ambient", 0.2)) == [
+        "out/ann.light_-1_0.5_ambient_0.2.png",
+        "out/ann.light_-1_0.5_ambient_0.2.frontal.png",
+    ]
+    assert printed(sym3d(*asked, "--from", "bob.png", "--no-photo"))[0] == "out/ann.lit_as_bob.png"
+    for text in ("1", "a,b", "nan,1", "1,2,3", "1,inf"):
+        assert "is no place for a lamp" in refused(2, *asked, "--light", text)
+    refused(2, *asked, "--ambient", -1)
+    assert "add --light" in refused(2, *asked)
+    refused(3, "relight", "none.h5", "-o", "out", "--sweep")
+
+
+def test_edit(sym3d, refused):
+    asked = ("edit", "p.h5", "-o", "out", "--row", 0, "--size", 32)
+    assert printed(sym3d(*asked, "--frontal")) == ["out/ann.frontal.png", "out/sheet.frontal.png"]
+    assert "no item has this name" in refused(2, *asked, "--towards", "eve.png")
+    assert "add --frontal" in refused(2, *asked)

@@ -1,0 +1,130 @@
+"""Relighting and editing: what is written under which name, whose light it is, and what makes no sense."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.artifact import make_provenance, write_artifact
+from stages.edit import EditRequest
+from stages.edit import run as edit
+from stages.errors import InputError, UsageError
+from stages.relight import RelightRequest
+from stages.relight import run as relight
+from tests.stages.test_export import make_item
+
+NAMES = ["ann.png", "bob.png", "hole.png"]
+LEFT, RIGHT = ([0.2, 0.8, x / np.sqrt(2), 0, 1 / np.sqrt(2)] for x in (1, -1))  # which way they shine
+
+
+@pytest.fixture(scope="module")
+def prediction(tmp_path_factory):
+    """Ann is lit from the left, Bob from the right, and the third has no surface."""
+    path, items = tmp_path_factory.mktemp("relight") / "prediction.h5", [make_item() for _ in NAMES]
+    arrays = {field: np.stack([item[field] for item in items]) for field in items[0]}
+    arrays["light"][:2] = LEFT, RIGHT
+    arrays["canonical_depth"][2] = np.nan
+    attrs = {"depth_min": 0.9, "depth_max": 1.1, "fov": 10.0}
+    write_artifact(path, "sym3d.prediction", {"name": NAMES, **arrays}, provenance=make_provenance(), attrs=attrs)
+    return path
+
+
+@pytest.fixture
+def ask(prediction, tmp_path):
+    """Run a stage on small pictures into a folder."""
+
+    def ask(request, run, **change):
+        return run(request(prediction, tmp_path / "out", size=48, device="cpu", **change))
+
+    return ask
+
+
+def lean(path) -> float:
+    """How much brighter a picture is on its left."""
+    grey = np.asarray(Image.open(path)).astype(float).mean(-1)
+    return grey[8:40, 8:22].mean() - grey[8:40, 26:40].mean()
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def test_a_lamp_from_a_side(ask):
+    change = {"ambient": 0.1, "diffuse": 0.9, "rows": (0,), "photo": False}
+    left, frontal_left = ask(RelightRequest, relight, lamp=(-1, 0.5), **change).pictures
+    _, frontal_right = ask(RelightRequest, relight, lamp=(1, 0.5), **change).pictures
+    assert names([left, frontal_right]) == [
+        "ann.light_-1_0.5_ambient_0.1_diffuse_0.9.png",
+        "ann.light_1_0.5_ambient_0.1_diffuse_0.9.frontal.png",
+    ]
+    assert lean(frontal_left) > lean(frontal_right) + 20
+    assert Image.open(left).size == (48, 48)
+    dark, _ = ask(RelightRequest, relight, ambient=0.0, diffuse=0.0, rows=(0,)).pictures
+    assert np.asarray(Image.open(dark))[24, 24].max() == 0
+
+
+def test_light_of_another_item_and_a_swap(ask):
+    own = ask(RelightRequest, relight, ambient=0.2, names=("ann.png",), photo=False).pictures[1]
+    given = ask(RelightRequest, relight, source="bob.png", names=("ann.png",), photo=False).pictures[1]
+    assert given.name == "ann.lit_as_bob.frontal.png"
+    assert lean(own) > lean(given) + 20
+    swapped = ask(RelightRequest, relight, swap=True, rows=(0, 1), photo=False).pictures
+    assert names(swapped[1::2]) == ["ann.lit_as_bob.frontal.png", "bob.lit_as_ann.frontal.png"]
+    assert lean(swapped[3]) > lean(swapped[1]) + 20
+
+
+def test_the_photograph_keeps_its_detail_unless_it_should_not(ask):
+    own = {"ambient": 0.2, "diffuse": 0.8, "rows": (1,)}
+    with_it, without = (ask(RelightRequest, relight, **own, photo=photo).pictures[1].read_bytes() for photo in (1, 0))
+    assert with_it != without
+
+
+def test_a_sweep_of_all_that_have_a_surface(ask, tmp_path):
+    result = ask(RelightRequest, relight, sweep=True, video_formats=("gif",))
+    assert result.pictures == ()
+    assert names(result.videos) == ["ann.sweep.gif", "bob.sweep.gif"]
+    assert result.sheet.name == "sheet.sweep.png"
+    assert Image.open(result.sheet).size == (6 + 7 * (48 + 6), 24 + 2 * (48 + 6 + 20))
+    with pytest.raises(InputError, match=r"^hole: "):
+        ask(RelightRequest, relight, sweep=True, rows=(2,))
+
+
+def test_edits_write_pictures_videos_and_a_sheet(ask):
+    result = ask(
+        EditRequest,
+        edit,
+        frontal=True,
+        symmetric=True,
+        towards="bob.png",
+        names=("ann.png",),
+        video_formats=("webp",),
+    )
+    assert names(result.pictures) == ["ann.frontal.png", "ann.symmetric.png", "ann.towards_bob.png"]
+    assert names(result.videos) == ["ann.symmetric.swing.webp", "ann.towards_bob.webp"]
+    assert Image.open(result.pictures[2]).size == (7 * 48, 48)
+    assert 50 < Image.open(result.videos[1]).n_frames <= 60  # of equal frames the format keeps one
+    assert Image.open(result.sheet).size == (6 + 3 * (48 + 6), 24 + 48 + 6 + 20)
+    first, *_, last = np.split(np.asarray(Image.open(result.pictures[2])).astype(float).mean(-1), 7, axis=1)
+    assert np.abs(first - last).mean() > 5, "the light goes over from one to the other"
+    only = ask(EditRequest, edit, towards="bob.png", rows=(0,), video_formats=("webp",))
+    assert only.sheet is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "run", "change", "words"),
+    [
+        (RelightRequest, relight, {}, "--light"),
+        (RelightRequest, relight, {"source": "eve"}, "--from 'eve': no item has this name"),
+        (RelightRequest, relight, {"swap": True}, "3 items are chosen"),
+        (RelightRequest, relight, {"swap": True, "source": "ann.png"}, "--swap"),
+        (RelightRequest, relight, {"sweep": True, "video_formats": ("avi",)}, "mp4, gif, webp, png"),
+        (RelightRequest, relight, {"sweep": True, "rows": (7,)}, "rows 0 to 2"),
+        (EditRequest, edit, {}, "--frontal, --symmetric or --towards"),
+        (EditRequest, edit, {"towards": "eve"}, "--towards 'eve': no item has this name"),
+        (EditRequest, edit, {"symmetric": True, "video_formats": ()}, "--video-format"),
+    ],
+)
+def test_what_makes_no_sense(ask, tmp_path, request_, run, change, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        ask(request_, run, **change)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
