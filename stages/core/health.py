@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .model import Factors
 
-__all__ = ["convexity", "symptoms"]
+__all__ = ["collapsed", "convexity", "symptoms"]
 
 
 def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -20,6 +20,12 @@ def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     near, dome = -depth[:, inner, inner].flatten(1), dome[inner, inner].flatten()
     near, dome = near - near.mean(1, keepdim=True), dome - dome.mean()
     return (near * dome).sum(1) / (near.norm(dim=1) * dome.norm()).clamp(min=1e-12)
+
+
+def collapsed(angles: Float[Tensor, "b 3"]) -> bool:
+    """Whether the viewpoints of a batch, in radians, are all turned far and by as much, to one side or to either."""
+    turned = angles.abs()
+    return bool(((turned.mean(0) > math.radians(25)) & (turned.std(0) < math.radians(8))).any())
 
 
 def symptoms(factors: Factors, depth_range: float) -> list[str]:
@@ -37,14 +43,12 @@ def symptoms(factors: Factors, depth_range: float) -> list[str]:
     roughness = (depth.diff(dim=2).abs().mean() + depth.diff(dim=1).abs().mean()).item() / depth_range
     if roughness > 0.1:
         found.append("the depth is noisy; try loss.smoothness=0.1")
-    turned = factors.view[:, :3].abs()
-    stuck = (turned.mean(0) > math.radians(25)) & (turned.std(0) < math.radians(8))
-    if stuck.any():
+    if collapsed(factors.view[:, :3]):
         found.append(
             "every viewpoint is turned by as much, the same way or to either side (collapsed); try a lower optim.lr, "
             "calmer backgrounds or loss.yaw_spread=15"
         )
-    elif len(turned) > 1 and (factors.view[:, :2].std(0) < math.radians(1)).all():
+    elif len(factors.view) > 1 and (factors.view[:, :2].std(0) < math.radians(1)).all():
         found.append(
             "every viewpoint is the same (collapsed), so nothing is learned of depth; give it more steps, or try "
             "loss.yaw_spread=15, model.symmetric=true or pictures from more sides"
