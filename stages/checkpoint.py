@@ -1,5 +1,7 @@
 """The state of a training as a ``sym3d.checkpoint`` and back, bit by bit."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,17 +10,21 @@ import torch
 from torch import nn
 
 from stages.artifact import Artifact, open_artifact, write_artifact
-from stages.errors import InputError
+from stages.errors import InputError, OutputError
 from stages.loading import load_weights
+from stages.progress import Report
 
-__all__ = ["TrainingState", "restore", "save"]
+__all__ = ["TrainingState", "restore", "save", "save_patiently"]
+
+WAITS = (5, 20, 60)  # seconds before saving is tried again: room may be made on a full disk
 
 
 @dataclass
 class TrainingState:
     """All that changes while training: mostly of a Sym3D, but any module with a ``size`` (px) will do.
 
-    ``average`` is the moving average of the weights, if there is one.
+    ``average`` is the moving average of the weights, if there is one; ``skipped`` are those of the last steps that came
+    to nothing; ``rollbacks`` counts how often the training began again from a checkpoint.
     """
 
     model: nn.Module
@@ -27,6 +33,8 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     log: list[dict[str, float]] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    rollbacks: int = 0
 
     @property
     def best(self) -> nn.Module:
@@ -44,7 +52,24 @@ def save(path: Path, state: TrainingState, provenance: dict, steps: int) -> None
     columns = dict.fromkeys(key for row in state.log for key in row)
     arrays |= {f"log/{key}": np.array([row.get(key, np.nan) for row in state.log], np.float64) for key in columns}
     attrs = {"step": state.step, "steps": steps, "seconds": state.seconds, "size": state.model.size}
+    attrs |= {key: value for key in ("skipped", "rollbacks") if (value := getattr(state, key))}
     write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance, attrs=attrs)
+
+
+def save_patiently(write: Callable[[], None], stopping: Callable[[], bool], report: Report) -> None:
+    """``write()``, and once more after each of ``WAITS`` when it raises OutputError; the last one is passed on.
+
+    A wait ends early when ``stopping()``.
+    """
+    for wait in WAITS:
+        try:
+            return write()
+        except OutputError as error:
+            report.warn(f"{error}; trying again in {wait} s")
+        ends = time.monotonic() + wait
+        while time.monotonic() < ends and not stopping():
+            time.sleep(0.2)
+    return write()
 
 
 def restore(path: Path, state: TrainingState) -> None:
@@ -58,8 +83,11 @@ def restore(path: Path, state: TrainingState) -> None:
             state.average.load_state_dict(load_weights(artifact, state.average, "ema"))
         state.step = int(artifact.attrs["step"])
         state.seconds = float(artifact.attrs.get("seconds", 0.0))
+        state.skipped = [int(step) for step in artifact.attrs.get("skipped", [])]
+        state.rollbacks = int(artifact.attrs.get("rollbacks", 0))
         if state.step and not any(name.startswith("optim/") for name in artifact.names):
             raise InputError(path, "holds weights but no optimizer state", "train under another --name")
+        state.optimizer.state.clear()
         for name, parameter in state.model.named_parameters():
             # Adam has no state of what never had a gradient: the perceptual confidence of a run without that loss.
             if f"optim/{name}.step" in artifact:

@@ -12,6 +12,7 @@ from stages.artifact import Artifact, make_provenance, open_artifact, same_origi
 from stages.core.reliability import Trust, judge
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
+from stages.io.files import hold_file
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.threads import chunks
 from stages.loading import find_target, load_model
@@ -104,6 +105,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
         else:
             target = _checkpoint(path, request, stack, report)
         data, out = target.data, request.out or _default_out(request, path)
+        stack.enter_context(hold_file(out))
         report.note(f"{path} on the {request.split} split of {data.path}: {len(target.rows)} images")
         provenance = make_provenance(recipe=_options(request), parents=[target.parent, data])
         if request.out and not request.overwrite:

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
-from stages.io.files import make_folder
+from stages.io.files import hold_folder
 from stages.io.maps import DEPTHS
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
@@ -109,7 +109,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         if truth is not None and "depth" not in truth:
             raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
-        make_folder(request.out_dir)
+        stack.enter_context(hold_folder(request.out_dir))
 
         meshes, maps, videos, sheets = [], [], [], []
         if request.formats:

@@ -16,7 +16,7 @@ from stages.device import pick_device
 from stages.entries import Entry, Inputs, gather, require_one
 from stages.errors import InputError, UsageError
 from stages.io.crops import Crop, parse_crop
-from stages.io.files import make_folder, safe_stem
+from stages.io.files import hold_folder, safe_stem
 from stages.io.images import UnusableError
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
@@ -110,7 +110,7 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         require_one(entries, request.inputs[0])
         if inputs.photographs and request.crop is None:
             report.note(f"photographs are cut with --crop {crop.text}, as far as is known of the model's training")
-        make_folder(out)
+        stack.enter_context(hold_folder(out))
         writer = stack.enter_context(_writer(out / "prediction.h5", request, crop, loaded, inputs))
         if writer.complete:
             report.note(f"{writer.path} is already complete")

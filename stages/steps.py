@@ -17,8 +17,9 @@ from stages.predict import to_tensor
 from stages.ranks import Ranks
 from stages.recipe import Recipe
 
-__all__ = ["Losses", "TrainingImages", "read_losses", "take_step"]
+__all__ = ["Losses", "TrainingImages", "note_skipped", "read_losses", "take_step"]
 
+MOST_SKIPPED, WINDOW = 10, 1000  # steps that may come to nothing, of so many
 YAW_WEIGHT = 3.0  # of the spread of yaws; fades over loss.yaw_spread_steps
 
 
@@ -54,7 +55,10 @@ def take_step(
     stopping: Callable[[], bool],
     saved: int,
 ) -> dict[str, Tensor]:
-    """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop."""
+    """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop.
+
+    Where a loss or a gradient is not finite the weights and Adam's moments stay what they were.
+    """
     loss, optim, seed, step = recipe.loss, recipe.optim, recipe.run.seed, state.step
     mine, device, count = ranks.share(optim.batch), data.image.device, len(data.image)
     rows = batch_rows(seed, step, count, optim.batch)
@@ -81,14 +85,19 @@ def take_step(
             precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
             gather=ranks.gather,
         )
-    except InputError as error:  # the rasteriser refuses a surface that is not finite
-        raise _diverged(step, "the depth", rows, saved) from error
+    except InputError as error:  # the rasteriser refuses a surface that is not finite, where that costs no waiting
+        if ranks.count > 1:  # the others go on to share their gradients, and would wait for ours
+            raise _diverged(step + 1, "the depth", rows, saved) from error
+        state.step += 1
+        return {"depth": torch.tensor(math.nan), "stop": torch.tensor(float(stopping()))}
     state.optimizer.zero_grad()
     parts["total"].backward()
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
     stop = torch.full_like(norm, float(stopping()))
     values = parts | {"gradient_norm": norm, "stop": stop}
     means = ranks.mean(torch.stack(list(values.values())))
+    # The fused Adam looks at this on the device, so that nobody has to wait for it.
+    state.optimizer.found_inf = (~means.isfinite().all()).float()
     state.optimizer.step()
     state.step += 1
     if state.average is not None:
@@ -99,14 +108,24 @@ def take_step(
     return dict(zip(values, means, strict=True))
 
 
-def read_losses(values: dict[str, Tensor], step: int, recipe: Recipe, images: int, saved: int) -> dict[str, float]:
-    """The numbers of the step that led to ``step``. Raises DivergedError when one is not finite."""
-    numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
-    broken = [key for key, value in numbers.items() if not math.isfinite(value)]
-    if broken:
-        rows = batch_rows(recipe.run.seed, step - 1, images, recipe.optim.batch)
-        raise _diverged(step - 1, " and ".join(broken), rows, saved)
-    return numbers
+def read_losses(values: dict[str, Tensor]) -> dict[str, float]:
+    """The numbers that a step returned, once the device has them."""
+    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+
+
+def note_skipped(
+    state: TrainingState, step: int, values: dict[str, float], recipe: Recipe, images: int, saved: int
+) -> str:
+    """Remember that the step that led to ``step`` changed nothing; returns what to say of it.
+
+    Raises DivergedError when too many of the last steps were such.
+    """
+    state.skipped = [*(past for past in state.skipped if past > step - WINDOW), step]
+    broken = " and ".join(key for key, value in values.items() if not math.isfinite(value))
+    rows = batch_rows(recipe.run.seed, step - 1, images, recipe.optim.batch)
+    if len(state.skipped) > MOST_SKIPPED:
+        raise _diverged(step, broken, rows, saved)
+    return f"step {step}: {broken} not finite on training images {rows.tolist()}; the step is skipped"
 
 
 def _mirror(maps: Tensor, which: Tensor) -> Tensor:
@@ -129,7 +148,7 @@ def _trials(recipe: Recipe, step: int) -> Tensor | None:
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:
     kept = f"the checkpoint keeps step {saved}" if saved else "nothing was saved yet"
     return DivergedError(
-        f"step {step + 1}",
+        f"step {step}",
         f"{what} not finite on training images {rows.tolist()}",
-        f"{kept}; lower optim.lr or set optim.clip=1.0",
+        f"{kept}; lower optim.lr, set optim.clip=1.0 or allow run.rollbacks",
     )

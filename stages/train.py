@@ -1,6 +1,7 @@
 """Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
 
 import copy
+import math
 import time
 from collections import deque
 from contextlib import contextmanager, nullcontext
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 
 from stages.artifact import make_provenance, open_artifact
-from stages.checkpoint import TrainingState, restore, save
+from stages.checkpoint import TrainingState, restore, save, save_patiently
 from stages.device import flushing_denormals, pick_device
-from stages.errors import InputError, MissingPartError, PeerLostError, UsageError
+from stages.errors import DivergedError, InputError, MissingPartError, OutputError, PeerLostError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.loading import build_features, build_model, start_from
@@ -22,7 +23,8 @@ from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
 from stages.same_run import check_same_run
-from stages.steps import Losses, TrainingImages, read_losses, take_step
+from stages.steps import Losses, TrainingImages, note_skipped, read_losses, take_step
+from stages.truth import true_depth
 from stages.validation import ValidationImages, validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
@@ -62,8 +64,10 @@ class _Data:
 def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     """Train to the recipe's last step, resuming what ``run_dir`` holds.
 
-    Raises StaleError when the run was started with other data or another recipe, DivergedError on a non-finite loss
-    (the last good checkpoint stays), KeyboardInterrupt after Ctrl-C or SIGTERM (the step is finished and saved first).
+    A step whose loss or gradient is not finite changes nothing and is reported. Raises StaleError when the run was
+    started with other data or another recipe, DivergedError when too many steps are such and the recipe's rollbacks are
+    used up (the last good checkpoint stays), KeyboardInterrupt after Ctrl-C or SIGTERM (the step is finished and saved
+    first).
     """
     report = report or Silent()
     # Before anything starts torch's threads: they inherit how this one treats denormals.
@@ -84,6 +88,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     if checkpoint.exists() and not request.overwrite:
         check_same_run(checkpoint, recipe, parents)
         restore(checkpoint, state)
+        _set_rate(state, recipe)
     else:
         for note in notes:
             report.note(note)
@@ -101,9 +106,13 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
         nonlocal stopped
         while len(unread) > behind:
-            values = read_losses(unread.popleft(), state.step - len(unread), recipe, len(data.train.image), saved)
+            values, step = read_losses(unread.popleft()), state.step - len(unread)
             stopped |= values.pop("stop") > 0
-            pending.append(values)
+            if all(map(math.isfinite, values.values())):
+                pending.append(values)
+            else:
+                pending.append({})
+                report.warn(note_skipped(state, step, values, recipe, len(data.train.image), saved))
 
     def log() -> None:
         read()
@@ -115,8 +124,22 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         nonlocal saved
         log()  # a saved run has a complete log
         if ranks.first:
-            save(checkpoint, state, provenance, total)
+            save_patiently(lambda: save(checkpoint, state, provenance, total), stopping, report)
         saved = state.step
+
+    def roll_back(error: DivergedError) -> int:
+        """To the last checkpoint, at half the learning rate; returns by how many steps. Gives up at last."""
+        if not saved or state.rollbacks >= recipe.run.rollbacks:
+            raise error
+        step, rollbacks = state.step, state.rollbacks + 1
+        unread.clear()
+        pending.clear()
+        restore(checkpoint, state)
+        state.rollbacks, state.skipped = rollbacks, []
+        rate = _set_rate(state, recipe)
+        report.warn(f"{error.where}: {error.what}; back to step {state.step} with a learning rate of {rate:g}")
+        keep()  # a run that is resumed must know of this
+        return step - state.step
 
     with (
         stop_requested() as stopping,
@@ -128,24 +151,28 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
             while state.step < total and not stopped:
                 started = time.perf_counter()
                 unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, saved))
-                read(behind=1 if data.train.image.is_cuda else 0)
-                state.seconds += time.perf_counter() - started
                 judged, kept, logged = (
                     state.step == total or state.step % every == 0
                     for every in (recipe.run.validate_every, recipe.run.save_every, recipe.run.log_every)
                 )
-                if judged or kept or logged:
-                    log()
+                try:
+                    read(behind=1 if data.train.image.is_cuda else 0)
+                    state.seconds += time.perf_counter() - started
+                    if judged or kept or logged:
+                        log()
+                except DivergedError as error:
+                    task.advance(-roll_back(error))
+                    continue
+                if state.step in state.skipped and state.step < total:
+                    judged = kept = False  # a checkpoint must be one to roll back to
                 signs: list[str] = []
                 if judged:
                     metrics, signs = validate(state.best, data.validation, ranks)
                     state.log[-1] |= metrics
                 if kept:
                     keep()
-                if judged and ranks.first:  # after saving: a picture that cannot be written must not cost the weights
-                    write_sample_sheet(
-                        request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data.validation
-                    )
+                if judged and ranks.first:
+                    _draw_samples(request.run_dir / "samples" / f"step-{state.step:07d}.png", state, data, report)
                 if state.step >= SETTLED:
                     for sign in sorted(set(signs) - warned):
                         report.warn(f"step {state.step}: {sign}")
@@ -196,17 +223,11 @@ def _load_data(path: Path, recipe: Recipe, ranks: Ranks) -> _Data:
         supervised = recipe.loss.supervised
         if supervised and not truth:
             raise InputError(path, "has no true depth to learn from", "train with loss.supervised=false")
+        known = [part.to(device) for part in true_depth(images, train)] if supervised else (None, None)
+        judged = [part.to(device) for part in true_depth(images, validation)] if truth else (None, None)
         return _Data(
-            train=TrainingImages(
-                torch.from_numpy(images["image"][train]).to(device),
-                torch.from_numpy(images["depth"][train]).to(device) if supervised else None,
-                torch.from_numpy(images["mask"][train].astype(bool)).to(device) if supervised else None,
-            ),
-            validation=ValidationImages(
-                images["image"][validation],
-                torch.from_numpy(images["depth"][validation]).to(device) if truth else None,
-                torch.from_numpy(images["mask"][validation].astype(bool)).to(device) if truth else None,
-            ),
+            train=TrainingImages(torch.from_numpy(images["image"][train]).to(device), *known),
+            validation=ValidationImages(images["image"][validation], *judged),
             parent=make_provenance(parents=[images])["parents"][0],
         )
 
@@ -223,6 +244,21 @@ def _fresh_state(recipe: Recipe) -> TrainingState:
         fused=True,
     )
     return TrainingState(model, average, optimizer)
+
+
+def _set_rate(state: TrainingState, recipe: Recipe) -> float:
+    """The recipe's learning rate, halved for each rollback."""
+    rate = recipe.optim.lr / 2**state.rollbacks
+    state.optimizer.param_groups[0]["lr"] = rate
+    return rate
+
+
+def _draw_samples(path: Path, state: TrainingState, data: _Data, report: Report) -> None:
+    """A picture that cannot be written must not end the training."""
+    try:
+        write_sample_sheet(path, state.best, data.validation)
+    except OutputError as error:
+        report.warn(str(error))
 
 
 def _initialise(state: TrainingState, recipe: Recipe) -> tuple[list[dict], list[str]]:
@@ -250,7 +286,7 @@ def _status(log: list[dict[str, float]]) -> str:
         return ""
     metrics = _last_metrics(log)
     scores = f" · SIDE {metrics['side']:.2f} MAD {metrics['mad']:.1f}°" if metrics else ""
-    return f"{log[-1]['images_per_second']:.0f} images/s · loss {log[-1]['total']:.3f}{scores}"
+    return f"{log[-1]['images_per_second']:.0f} images/s · loss {log[-1].get('total', math.nan):.3f}{scores}"
 
 
 def _last_metrics(log: list[dict[str, float]]) -> dict[str, float]:

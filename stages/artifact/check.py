@@ -8,8 +8,10 @@ import h5py
 
 from stages.artifact.schema import Field, Schema
 
-__all__ = ["check_dataset", "check_fields", "check_provenance", "list_datasets"]
+__all__ = ["BROKEN", "check_dataset", "check_fields", "check_provenance", "list_datasets"]
 
+# What a damaged or hostile file makes HDF5, and whoever reads with it, raise.
+BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 8
 MAX_CHUNK_BYTES = 256 << 20

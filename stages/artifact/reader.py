@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from stages.artifact.check import check_fields, check_provenance, list_datasets
+from stages.artifact.check import BROKEN, check_fields, check_provenance, list_datasets
 from stages.artifact.files import partial_path
 from stages.artifact.layout import decode_text, file_digest, hash_blocks, read_blocks
 from stages.artifact.meta import RESERVED, read_meta
@@ -18,17 +18,6 @@ from stages.errors import InputError
 
 __all__ = ["Artifact", "open_artifact"]
 
-BROKEN = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    RecursionError,
-)
 REMAKE = "make it again or take another copy"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from stages.artifact.check import list_datasets
+from stages.artifact.check import BROKEN, list_datasets
 from stages.artifact.files import Sink, write_all
 from stages.artifact.layout import BLOCK_BYTES, create_fixed
 from stages.artifact.meta import read_meta, write_meta
@@ -116,7 +116,7 @@ def open_scratch(fd: int) -> Scratch | None:
                 if column.offset + column.nbytes > size:
                     return None
                 columns[name] = column
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+    except BROKEN:
         return None
     sound = identity.get("state") == "partial" and BOOKKEEPING.keys() <= columns.keys()
     return Scratch(identity, columns) if sound else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.errors import OutputError
 
-__all__ = ["file_stems", "hold_folder", "make_folder", "safe_stem", "write_file"]
+__all__ = ["file_stems", "hold_file", "hold_folder", "make_folder", "safe_stem", "write_file"]
 
 LONGEST_STEM = 80
 IMAGE_SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|ppm|pgm|avif|jp2)(?:#(\d+))?$", re.IGNORECASE)
@@ -46,20 +46,45 @@ def write_file(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Make ``folder`` and keep other processes from holding it: two trainings in one would overwrite each other.
+    """Make ``folder`` and keep other processes from holding it: two of them would overwrite each other's files.
 
     Raises OutputError when another process holds it or it cannot be written; before the first step, not after many.
     """
-    with ExitStack() as stack:
-        make_folder(folder)
-        try:
-            lock = stack.enter_context(open(folder / ".lock", "w"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(folder, "another process is training here", "wait for it, or use --name") from error
-        except OSError as error:
-            raise OutputError(folder, f"cannot be written ({error.strerror})", "use another folder") from error
+    make_folder(folder)
+    with _hold(folder / ".lock", folder):
         yield
+
+
+@contextmanager
+def hold_file(path: Path) -> Iterator[None]:
+    """The same for a file that takes long to make. Its folder is made too."""
+    make_folder(path.parent)
+    with _hold(path.with_name(f".{path.name}.lock"), path):
+        yield
+
+
+@contextmanager
+def _hold(lock: Path, output: Path) -> Iterator[None]:
+    """The operating system forgets a lock together with its process, so that none survives a crash."""
+    with ExitStack() as stack:
+        try:
+            while True:
+                file = stack.enter_context(open(lock, "w"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Between open and lock another process may have ended and taken the name away.
+                with suppress(FileNotFoundError):
+                    if os.fstat(file.fileno()).st_ino == os.stat(lock).st_ino:
+                        break
+        except BlockingIOError as error:
+            fix = "wait for it to end, or choose another output or --name"
+            raise OutputError(output, f"another process is writing it (it holds {lock.name})", fix) from error
+        except OSError as error:
+            raise OutputError(output, f"cannot be written ({error.strerror})", "choose another output") from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
 
 
 def safe_stem(name: str) -> str:

@@ -185,6 +185,9 @@ class RunSection(_Section):
     """Steps between saved checkpoints."""
     log_every: Count = 20
     """Steps between rows of the log."""
+    rollbacks: int = Field(0, ge=0, le=100)
+    """How often a training that diverges goes on from its last checkpoint, each time at half the learning rate, before
+    it stops; 0: it stops at once."""
     validate_images: Count = 256
     """At most this many images are validated on."""
     tensorboard: bool = False

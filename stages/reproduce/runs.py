@@ -13,7 +13,7 @@ import torch
 
 from stages.errors import DivergedError, InputError
 from stages.interrupt import stop_requested
-from stages.io.files import make_folder
+from stages.io.files import hold_folder
 from stages.progress import Report
 
 __all__ = ["Job", "train_all"]
@@ -37,11 +37,10 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
     Raises InputError with the last line of a job that failed otherwise, and KeyboardInterrupt after Ctrl-C or SIGTERM;
     what runs then is stopped, saved, and resumes later.
     """
-    make_folder(logs)
     waiting, diverged = list(jobs), set()
     places = [str(gpu) for gpu in range(torch.cuda.device_count())] or [None] * len(os.sched_getaffinity(0))
     running: dict[int, tuple[Job, subprocess.Popen]] = {}
-    with stop_requested() as stopping, report.task("trainings", len(jobs)) as task:
+    with hold_folder(logs), stop_requested() as stopping, report.task("trainings", len(jobs)) as task:
         try:
             while waiting or running:
                 if stopping():

@@ -1,4 +1,6 @@
-"""How the tests call sym3d: in this process, with stdout and stderr apart, in an empty folder of their own."""
+"""How the tests call sym3d: in this process, with stdout and stderr apart, in an empty folder of their own, offline."""
+
+import socket
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +12,12 @@ from sym3d_cli.app import app
 def sym3d(tmp_path, monkeypatch):
     """``sym3d("train", "cats")`` → result with exit_code, stdout, stderr; the working directory is ``tmp_path``."""
     monkeypatch.chdir(tmp_path)
+
+    def offline(*_, **__):
+        pytest.fail("sym3d must not use the network")
+
+    monkeypatch.setattr(socket.socket, "connect", offline)
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
 
     def call(*arguments: object):
         return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="sym3d")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import stages.steps
 from stages.ranks import Ranks
 from stages.recipe import parse_recipe
 from stages.steps import Losses, TrainingImages, take_step
@@ -30,6 +31,30 @@ def test_the_host_never_waits_for_a_step(helped):
             take_step(state, losses, images, recipe, Ranks(), lambda: False, 0)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_step_that_is_not_finite_changes_nothing(monkeypatch):
+    recipe = parse_recipe(RECIPE.format(steps=8, save_every=1000), where="test")
+    state, objective = _fresh_state(recipe), stages.steps.objective
+    images = TrainingImages(torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8, device="cuda"))
+
+    def spoil(*arguments, **settings):
+        parts, *rest = objective(*arguments, **settings)
+        return ({key: value * float("nan") for key, value in parts.items()}, *rest)
+
+    def learned() -> list[torch.Tensor]:
+        moments = [value for values in state.optimizer.state.values() for value in values.values()]
+        return [value.clone() for value in (*state.model.parameters(), *moments)]
+
+    def step() -> list[torch.Tensor]:
+        take_step(state, Losses(state.model, None), images, recipe, Ranks(), lambda: False, 0)
+        return learned()
+
+    before = step()
+    monkeypatch.setattr(stages.steps, "objective", spoil)
+    assert all(map(torch.equal, before, step()))
+    monkeypatch.setattr(stages.steps, "objective", objective)
+    assert not all(map(torch.equal, before, step()))
 
 
 def test_a_run_in_bfloat16_stays_near_that_in_float32(tmp_path):

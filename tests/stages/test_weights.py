@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 
 import pytest
 import torch
@@ -80,6 +81,37 @@ def test_anything_else_is_refused_and_nothing_is_executed(home, monkeypatch, con
     with pytest.raises(InputError, match=r"weights|VGG16"):
         load_vgg16(str(path))
     assert not (home / "executed").exists()
+
+
+def header(text: str, body: bytes = bytes(8), length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(text) if length is None else length) + text.encode() + body
+
+
+def tensor(dtype: str = "F32", shape: str = "[2]", offsets: str = "[0, 8]") -> str:
+    return f'{{"features.0.weight": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {offsets}}}}}'
+
+
+LIES = {
+    "longer than the file": header(tensor(), length=2**20),
+    "longer than any memory": header(tensor(), length=2**63),
+    "data beyond the end": header(tensor(shape="[4000000000]", offsets="[0, 16000000000]")),
+    "data before the start": header(tensor(offsets="[-8, 0]")),
+    "backwards": header(tensor(offsets="[8, 0]")),
+    "more numbers than bytes": header(tensor(shape="[1000000000000]")),
+    "a shape that overflows": header(tensor(shape="[4294967296, 4294967296, 4]")),
+    "no numbers": header(tensor(dtype="PICKLE")),
+    "nested deeply": header("[" * 100_000),
+    "no tensors": header("[]"),
+    "NaN for a shape": header(tensor(shape="[NaN]")),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_headers_that_lie(home, lie):
+    (home / "vgg.safetensors").write_bytes(LIES[lie])
+    with pytest.raises(InputError, match="unreadable weights") as refused:
+        load_vgg16(str(home / "vgg.safetensors"))
+    assert "\n" not in str(refused.value)
 
 
 def test_weights_of_another_network_are_refused(home):

@@ -1,0 +1,150 @@
+"""Outputs: two processes on one, of which the second stops with one line; and places where nothing can be written."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from stages.artifact import open_artifact
+from tests.stages.small import write_checkpoint, write_data
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
+HOLD = (
+    "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print('held', flush=True); time.sleep(600)"
+)
+TINY = ["-s", "optim.steps=2", "-s", "optim.batch=2", "-s", "model.width=0.07", "-s", "run.validate_images=1"]
+# command: its arguments, its result, and what a process at work on that holds
+COMMANDS = {
+    "prep": (["photos", "out.h5", "--crop", "none"], "out.h5", "out.h5.partial"),
+    "synth": (["out.h5", "-n", "2"], "out.h5", "out.h5.partial"),
+    "features": (
+        ["data.h5", "out.h5", "--steps", "2", "--batch", "2", "--width", "0.0625"],
+        *("out.h5", ".out.h5.lock"),
+    ),
+    "train": (["tiny", "--data", "data.h5", *TINY], "runs/tiny/checkpoint.h5", "runs/tiny/.lock"),
+    "infer": (["model.h5", "data.h5", "-o", "out"], "out/prediction.h5", "out/.lock"),
+    "eval": (["model.h5", "data.h5", "-o", "out.h5"], "out.h5", ".out.h5.lock"),
+    "export": (["prediction.h5", "-o", "out", "--row", "0"], "out", "out/.lock"),
+}
+
+
+@pytest.fixture
+def here(tmp_path) -> Path:
+    write_data(tmp_path / "data.h5")
+    write_checkpoint(tmp_path / "model.h5")
+    (tmp_path / "prediction.h5").write_bytes((GOLDEN / "prediction.h5").read_bytes())
+    (tmp_path / "photos").mkdir()
+    for shade in (50, 200):
+        Image.effect_noise((70, 70), shade).convert("RGB").save(tmp_path / "photos" / f"{shade}.png")
+    return tmp_path
+
+
+@contextmanager
+def another_process_holding(lock: Path) -> Iterator[None]:
+    """Killed at the end, as in a crash."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdin=-1, stdout=-1, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refusal(result) -> str:
+    """The line that says why a command stopped; notes may come before it."""
+    assert (result.exit_code, result.stdout) == (6, "")
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("sym3d: error: ")
+    return line
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Everything in it, with sums of the contents."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_second_stops(command, here, sym3d):
+    arguments, _, lock = COMMANDS[command]
+    with another_process_holding(here / lock):
+        before = files(here)
+        assert "another process is writing it (it holds " in refusal(sym3d(command, *arguments))
+        assert files(here) == before
+
+
+@pytest.mark.parametrize("command", ["prep", "features", "export"])
+def test_a_killed_first_is_in_nobodys_way(command, here, sym3d):
+    arguments, result, lock = COMMANDS[command]
+    with another_process_holding(here / lock):
+        pass
+    assert (here / lock).exists()
+    done = sym3d(command, *arguments)
+    assert done.exit_code == 0, done.stderr
+    assert (here / result).exists()
+    assert not (here / lock).exists()
+
+
+def test_a_table_in_the_making_is_held(here, sym3d):
+    with another_process_holding(here / "results" / "logs" / ".lock"):
+        assert "another process is writing it" in refusal(sym3d("reproduce", "baselines", "data.h5", "--quick"))
+
+
+@pytest.fixture
+def read_only(here) -> Iterator[Path]:
+    """A file system that cannot be written, not even by the superuser; runs/ is on it too."""
+    folder = here / "read-only"
+    folder.mkdir()
+    (here / "runs").symlink_to(folder)
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a file system here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+QUICK = ("prep", "eval", "export")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*QUICK, *(pytest.param(command, marks=pytest.mark.slow) for command in COMMANDS if command not in QUICK)],
+)
+def test_an_output_that_cannot_be_written(command, here, read_only, sym3d):
+    arguments = [f"read-only/{part}" if part in ("out", "out.h5") else part for part in COMMANDS[command][0]]
+    assert "(Read-only file system)" in refusal(sym3d(command, *arguments))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_two_real_processes_leave_what_one_leaves(command, here):
+    arguments, result, _ = COMMANDS[command]
+    sym3d = [sys.executable, "-m", "sym3d_cli", command, *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    pipes = {"cwd": here, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+    def content() -> object:
+        if (here / result).is_dir():
+            return files(here / result)
+        with open_artifact(here / result) as artifact:
+            artifact.verify()
+            return {name: artifact[name][...].tobytes() for name in artifact.names if not name.startswith("log/")}
+
+    both = [subprocess.Popen(sym3d, **pipes) for _ in range(2)]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    codes = [process.returncode for process in both]
+    assert sorted(codes) in ([0, 0], [0, 6]), said
+    assert sum("another process is writing it" in text for text in said) == codes.count(6)
+    together = content()
+    assert subprocess.run([*sym3d, *(["--overwrite"] if command != "export" else [])], **pipes).returncode == 0
+    assert content() == together
+    assert not [path for path in here.rglob("*") if path.name.endswith((".partial", ".lock", ".tmp"))]
