@@ -1,1 +1,28 @@
-"""From photographs of a kind of thing to its 3D shape: one module per stage."""
+"""From photographs of a kind of thing to its 3D shape: one module per stage.
+
+From Python, this is all that it takes::
+
+    from stages import load, relight, render, export
+
+    model = load("synfaces-small")
+    images = model.read("photo.png")
+    factors = model.predict(images)
+    scene = model.scenes(images, factors)[0]
+    render(scene, yaw=30)
+    export(relight(scene, (-1, 0.5)), "face.glb")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stages.api import Factors, Model, Reconstruction, Scene, export, load, relight, render, with_photo
+
+__all__ = ["Factors", "Model", "Reconstruction", "Scene", "export", "load", "relight", "render", "with_photo"]
+
+
+def __getattr__(name: str):
+    # Only now, because every command of the command line imports this package, and some do without torch.
+    if name in __all__:
+        return getattr(import_module("stages.api"), name)
+    raise AttributeError(f"module 'stages' has no attribute {name!r}")
