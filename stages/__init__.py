@@ -1,6 +1,6 @@
 """From photographs of a kind of thing to its 3D shape: one module per stage.
 
-From Python, this is all that it takes::
+From Python:
 
     from stages import load, relight, render, export
 
@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stages.api import Factors, Model, Reconstruction, Scene, export, load, relight, render, with_photo
 
-__all__ = ["Factors", "Model", "Reconstruction", "Scene", "export", "load", "relight", "render", "with_photo"]
+__all__ = [  # noqa: RUF022 (in the order that one reads about them)
+    "load",
+    "Model",
+    "render",
+    "relight",
+    "with_photo",
+    "export",
+    "Factors",
+    "Reconstruction",
+    "Scene",
+]
 
 
 def __getattr__(name: str):

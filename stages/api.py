@@ -108,7 +108,8 @@ class Model:
 
     def reconstruct(self, factors: Factors) -> Reconstruction:
         """The factors put together again, as the model was trained to: image (N, 3, S, S) in [-1, 1], depth (N, S, S)
-        in metres and where there is any (``valid``), all from the input's viewpoint; shading and image from the front. Differentiable.
+        in metres and where there is any (``valid``), all from the input's viewpoint; shading and image from the front.
+        Differentiable.
         """
         return self.loaded.model.render(factors)
 
