@@ -25,6 +25,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "shipped_models",
+    "start_from",
 ]
 
 _SHOWN = 3  # parameters named in a message about many
@@ -160,6 +161,29 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
         step = int(artifact.attrs.get("step", 0))
         model.eval().requires_grad_(False)
         return Loaded(model, recipe, path, artifact.digest, step, averaged, artifact.provenance)
+
+
+def start_from(model: Sym3D, section: ModelSection, path: str | Path) -> tuple[dict, list[str]]:
+    """Give a fresh model the weights of another; networks that only one of them has stay as they are.
+
+    Returns the parent for the provenance, and what is worth knowing of how the two differ. Raises InputError when the
+    other cannot be read or its networks have another size or width.
+    """
+    other = load_model(path)
+    then, now = other.recipe.model, section
+    if (then.size, then.width) != (now.size, now.width):
+        what = f"its networks are for {then.size} pixels at width {then.width:g}, not {now.size} at {now.width:g}"
+        raise InputError(other.path, what, "set model.size and model.width to its, or name another optim.init")
+    notes = []
+    for name, network in model.named_children():
+        if hasattr(other.model, name) and getattr(other.model, name) is not None:
+            network.load_state_dict(getattr(other.model, name).state_dict())
+        else:
+            notes.append(f"{name} starts fresh: {other.path} has none")
+    for key, value in now.model_dump().items():
+        if (before := getattr(then, key)) != value and key != "he_init":  # which matters to fresh weights alone
+            notes.append(f"{other.path} had model.{key} = {before}, now {value}")
+    return other.parent, notes
 
 
 def recipe_of(artifact: Artifact) -> Recipe:
