@@ -2,29 +2,29 @@
 
 From Python:
 
-    from stages import load, relight, render, export
+    from stages import load, render, save_mesh, with_light
 
     model = load("synfaces-small")
     images = model.read("photo.png")
     factors = model.predict(images)
     scene = model.scenes(images, factors)[0]
     render(scene, yaw=30)
-    export(relight(scene, (-1, 0.5)), "face.glb")
+    save_mesh(with_light(scene, (-1, 0.5)), "face.glb")
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stages.api import Factors, Model, Reconstruction, Scene, export, load, relight, render, with_photo
+    from stages.api import Factors, Model, Reconstruction, Scene, load, render, save_mesh, with_light, with_photo
 
-__all__ = [  # noqa: RUF022 (in the order that one reads about them)
+__all__ = [  # noqa: RUF022 (in the order that one reads about them; none is a module's name)
     "load",
     "Model",
     "render",
-    "relight",
+    "with_light",
     "with_photo",
-    "export",
+    "save_mesh",
     "Factors",
     "Reconstruction",
     "Scene",

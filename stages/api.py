@@ -39,7 +39,7 @@ from stages.predict import to_tensor
 from stages.progress import Silent
 from stages.scenes import BACKGROUND, make_canvas
 
-__all__ = ["Factors", "Model", "Reconstruction", "Scene", "export", "load", "relight", "render", "with_photo"]
+__all__ = ["Factors", "Model", "Reconstruction", "Scene", "load", "render", "save_mesh", "with_light", "with_photo"]
 
 BATCH = 16  # images at a time
 
@@ -137,7 +137,7 @@ def render(
     return canvas.draw(scene, yaw_views([yaw]), lit(scene), fov=FOV)[0]
 
 
-def relight(
+def with_light(
     scene: Scene,
     lamp: tuple[float, float] | None = None,
     *,
@@ -160,7 +160,7 @@ def relight(
     return replace(scene, light=light)
 
 
-def export(scene: Scene, path: str | Path, *, shaded: bool = False) -> list[Path]:
+def save_mesh(scene: Scene, path: str | Path, *, shaded: bool = False) -> list[Path]:
     """Write the surface as a textured mesh; the path's suffix is the format: .obj, .glb, .ply, …
 
     Metres, x right, y up, z towards the viewer, seen from the front. The texture is the albedo; with ``shaded`` the

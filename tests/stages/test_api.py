@@ -1,10 +1,11 @@
 """What ``from stages import ...`` gives: it is documented, it is what the stages compute, and it is quick to import."""
 
 import doctest
-import importlib
+import importlib.util
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ def test_every_public_name_is_there_and_documented():
     assert set(stages.__all__) == set(api.__all__)
     for name in stages.__all__:
         assert inspect.getdoc(getattr(stages, name))
+        # A module of that name would take its place as soon as anything imports it.
+        assert importlib.util.find_spec(f"stages.{name}") is None
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = stages.nothing_of_the_kind
 
@@ -95,7 +98,7 @@ def test_yaw_turns_the_front_to_the_right(scene):
     """The nose, which is nearest, moves most: colours of a marked nose end up on that side."""
     albedo = torch.zeros_like(scene.albedo)
     albedo[0, 28:36, 28:36] = 1
-    marked = api.replace(scene, albedo=albedo, light=torch.tensor([1.0, 0, 0, 0, 1]))
+    marked = replace(scene, albedo=albedo, light=torch.tensor([1.0, 0, 0, 0, 1]))
     columns = [
         np.nonzero(stages.render(marked, yaw, size=64, background="black")[..., 0] > 99)[1].mean() for yaw in (-30, 30)
     ]
@@ -103,17 +106,17 @@ def test_yaw_turns_the_front_to_the_right(scene):
 
 
 def test_relighting_changes_only_what_is_given(scene):
-    lit = stages.relight(scene, (1, 0), ambient=0.25)
+    lit = stages.with_light(scene, (1, 0), ambient=0.25)
     half = 0.5**0.5
     assert lit.light.tolist() == pytest.approx([0.25, scene.light[1].item(), -half, 0, half])
     assert lit.albedo is scene.albedo
-    assert torch.equal(stages.relight(scene).light, scene.light)
-    assert stages.relight(scene, diffuse=0.5).light[2:].tolist() == scene.light[2:].tolist()
+    assert torch.equal(stages.with_light(scene).light, scene.light)
+    assert stages.with_light(scene, diffuse=0.5).light[2:].tolist() == scene.light[2:].tolist()
 
 
 @pytest.mark.parametrize("kind", ["glb", "obj", "ply"])
 def test_exports_open_elsewhere(scene, kind, tmp_path):
-    files = stages.export(scene, tmp_path / "out" / f"face.{kind}", shaded=True)
+    files = stages.save_mesh(scene, tmp_path / "out" / f"face.{kind}", shaded=True)
     assert files[0] == tmp_path / "out" / f"face.{kind}"
     mesh = trimesh.load(files[0], force="mesh", process=False)
     assert len(mesh.faces) > 4000
@@ -122,4 +125,4 @@ def test_exports_open_elsewhere(scene, kind, tmp_path):
 
 def test_an_unknown_format_is_named(scene, tmp_path):
     with pytest.raises(UsageError, match="names no format"):
-        stages.export(scene, tmp_path / "face.docx")
+        stages.save_mesh(scene, tmp_path / "face.docx")
