@@ -161,9 +161,9 @@ def with_light(
 
 
 def save_mesh(scene: Scene, path: str | Path, *, shaded: bool = False) -> list[Path]:
-    """Write the surface as a textured mesh; the path's suffix is the format: .obj, .glb, .ply, …
+    """Write the surface as a textured mesh; the path's suffix is the format: .obj, .glb, .ply, .stl, …
 
-    Metres, x right, y up, z towards the viewer, seen from the front. The texture is the albedo; with ``shaded`` the
+    Metres (STL: millimetres), x right, y up, z towards the viewer, seen from the front. The texture is the albedo; with ``shaded`` the
     scene's light is in it. Returns the files written, the mesh first; characters that are unsafe in a file's name are
     replaced.
 

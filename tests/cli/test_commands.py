@@ -194,6 +194,16 @@ def test_infer_and_export(here, place, monkeypatch):
         here("export", "found/prediction.h5", "-o", "meshes", "--format", "ply", "--row", 0, "--pose", "input")
     )
     assert [os.path.splitext(path)[1] for path in printed] == [".ply"]
+    name = printed[0].removesuffix("+input.ply")
+    arguments = ("--resolution", 20, "--triangles", 400, "--solid", "--texture", "shaded")
+    printed = lines(
+        here(
+            "export", "found/prediction.h5", "-o", "meshes", "--row", 0, "--format", "stl", "--depth", "npy", *arguments
+        )
+    )
+    assert printed == [f"{name}+shaded+r20+t400+solid.stl", f"{name}+r20+depth.npy"]
+    printed = lines(here("export", "found/prediction.h5", "-o", "meshes", "--row", 0, "--normals"))
+    assert printed == [f"{name}+normals.png"]
 
 
 def test_info(here):

@@ -17,6 +17,7 @@ import stages.train
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.data.batches import batch_flips, batch_rows
 from stages.errors import DivergedError, InputError, OutputError, StaleError
+from stages.loading import load_model
 from stages.progress import Silent
 from stages.ranks import Ranks
 from stages.recipe import parse_recipe
@@ -274,11 +275,21 @@ def test_weights_that_do_not_fit_are_refused_and_missing_networks_said(whole, im
     path = tmp_path / "sure/checkpoint.h5"
     assert f"netC starts fresh: {path} has none" in notes
     assert f"{path} had model.convex_prior = 0.0, now 1.2" in notes
-    wide = parse_recipe(recipe(steps=1, init=whole[0]).text(), ["model.width=0.125"])
-    with pytest.raises(InputError, match=r"for 64 pixels at width 0\.0625, not 64 at 0\.125; set model\.size"):
-        run(TrainRequest(wide, tmp_path / "wide", images))
+    uneven = parse_recipe(recipe(steps=1, init=whole[0]).text(), ["model.width=0.09375"])
+    with pytest.raises(InputError, match=r"for 64 pixels at width 0\.0625, not 64 at 0\.09375; set model\.size"):
+        run(TrainRequest(uneven, tmp_path / "wide", images))
     with pytest.raises(InputError, match="no such checkpoint"):
         run(TrainRequest(recipe(steps=1, init="nowhere"), tmp_path / "wide", images))
+
+
+def test_a_wider_model_starts_with_the_narrow_ones_answers(whole, images, tmp_path):
+    wide = parse_recipe(recipe(steps=1, init=whole[0]).text(), ["model.width=0.125", "optim.lr=1e-12"])
+    run(TrainRequest(wide, tmp_path / "wide", images))
+    picture = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        ours, theirs = (load_model(folder).model.predict(picture) for folder in (tmp_path / "wide", whole[0]))
+    torch.testing.assert_close(ours.depth, theirs.depth)
+    torch.testing.assert_close(ours.albedo, theirs.albedo, rtol=1e-4, atol=1e-5)
 
 
 class _Watch(TorchDispatchMode):
