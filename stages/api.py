@@ -163,9 +163,9 @@ def with_light(
 def save_mesh(scene: Scene, path: str | Path, *, shaded: bool = False) -> list[Path]:
     """Write the surface as a textured mesh; the path's suffix is the format: .obj, .glb, .ply, .stl, …
 
-    Metres (STL: millimetres), x right, y up, z towards the viewer, seen from the front. The texture is the albedo; with ``shaded`` the
-    scene's light is in it. Returns the files written, the mesh first; characters that are unsafe in a file's name are
-    replaced.
+    Metres (STL: millimetres), x right, y up, z towards the viewer, seen from the front. The texture is the albedo; with
+    ``shaded`` the scene's light is in it. Returns the files written, the mesh first; characters that are unsafe in a
+    file's name are replaced.
 
     Raises UsageError on an unknown format, InputError when there is no surface, OutputError when writing fails.
     """
@@ -175,6 +175,4 @@ def save_mesh(scene: Scene, path: str | Path, *, shaded: bool = False) -> list[P
         raise UsageError(path, "its suffix names no format of meshes", f"choose from .{', .'.join(FORMATS)}")
     colours = lit(scene)[0] if shaded else scene.albedo
     item = {"canonical_depth": scene.depth.numpy(), "albedo": colours.permute(1, 2, 0).numpy()}
-    return write_meshes(
-        item | {"view": scene.view.numpy()}, path.parent, safe_stem(path.stem), formats=(kind,), fov=scene.fov
-    )
+    return write_meshes(item, path.parent, safe_stem(path.stem), formats=(kind,), fov=scene.fov)
