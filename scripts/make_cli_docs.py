@@ -1,12 +1,16 @@
-"""Write docs/cli.md from the command line and docs/recipes.md from the recipe's fields.
+"""Write docs/cli.md from the command line, docs/recipes.md from the recipe's fields, docs/python.md from docstrings.
 
 ``python scripts/make_cli_docs.py`` writes them; a test fails when they are not what it would write.
 """
 
+import dataclasses
+import inspect
+import re
 from pathlib import Path
 
 import typer
 
+import stages
 from stages.recipe import recipe_keys
 from sym3d_cli.app import EXIT_CODES, app
 
@@ -76,11 +80,50 @@ def recipes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def python_page() -> str:
+    """The reference of what ``from stages import ...`` gives."""
+    lines = ["# From Python", "", NOTICE, "", _docs(stages), "", "[The notebook](notebook.ipynb) uses all of it."]
+    for name in stages.__all__:
+        thing = getattr(stages, name)
+        lines += _entry(name, thing)
+        if inspect.isclass(thing):
+            members = [(member, value) for member, value in vars(thing).items() if not member.startswith("_")]
+            for member, value in members:
+                if inspect.isfunction(value) or isinstance(value, property):
+                    lines += _entry(f"{name}.{member}", value)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(name: str, thing) -> list[str]:
+    """Its signature or, of a dataclass, the fields with the comments that say their units; and its docstring."""
+    if isinstance(thing, property):
+        code = []
+    elif inspect.isclass(thing):
+        fields = [f"{field.name}: " for field in dataclasses.fields(thing)]
+        lines = [line.strip() for line in inspect.getsource(thing).splitlines() if line.startswith(" " * 4)]
+        code = [line for line in lines if line.startswith(tuple(fields))]
+    else:
+        code = [f"{name}{_signature(thing)}"]
+    fence = ["```python", *code, "```", ""] if code else []
+    return ["", f"## {name}", "", *fence, _docs(thing)]
+
+
+def _signature(function) -> str:
+    plain = inspect.signature(function)
+    text = str(plain.replace(parameters=[part for part in plain.parameters.values() if part.name != "self"]))
+    text = re.sub(r"'([A-Z]\w*)'", r"\1", text)  # a class that is defined further down
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", text)
+
+
+def _docs(thing) -> str:
+    return re.sub(r":\w+:`", "`", inspect.getdoc(thing))
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES = {"cli.md": cli_page, "recipes.md": recipes_page}
+PAGES = {"cli.md": cli_page, "recipes.md": recipes_page, "python.md": python_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
