@@ -66,7 +66,7 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
     check_videos(moving, request.video_formats)
     if not (request.frontal or moving):
         raise UsageError("edit", "there is nothing to do", "add --frontal, --symmetric or --towards")
-    with open_artifact(request.prediction, "sym3d.prediction") as prediction:
+    with open_artifact(request.prediction, "sym3d.prediction", report) as prediction:
         names = item_names(prediction)
         rows = select_rows(names, request.rows, request.names)
         stems = file_stems(names)

@@ -107,9 +107,9 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
     _check_choices(request)
     path = find_target(request.target, request.runs)
     with ExitStack() as stack:
-        artifact = stack.enter_context(open_artifact(path))
+        artifact = stack.enter_context(open_artifact(path, report=report))
         if artifact.schema == "sym3d.prediction":
-            target = _prediction(artifact, request, stack)
+            target = _prediction(artifact, request, stack, report)
         else:
             target = _checkpoint(path, request, stack, report)
         data, out = target.data, request.out or _default_out(request, path)
@@ -119,7 +119,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
             _refuse_stale(out, provenance)
         scores = _judge(target, request.batch, report)
         for baseline in request.baselines:
-            found = _judge_constant(baseline_depth(baseline, data, target.rows), target)
+            found = _judge_constant(baseline, baseline_depth(baseline, data, target.rows, report), target, report)
             scores |= {f"baseline/{baseline}/{metric}": values for metric, values in found.items()}
         summary = _summary(request, scores)
         gaps = int(np.isnan(scores["side"]).sum())
@@ -139,7 +139,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
                 "reliability": {metric: asdict(found) for metric, found in trust.items()},
             },
         )
-        sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0]))
+        sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0], report))
         return EvaluateResult(path, data.path, request.split, len(target.rows), summary, trust, out, sheet)
 
 
@@ -158,7 +158,7 @@ def _check_choices(request: EvaluateRequest) -> None:
 
 def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
     loaded = load_model(path, ema=request.ema)
-    data = open_truth(request.data or find_images(loaded.recipe), stack)
+    data = open_truth(request.data or find_images(loaded.recipe), stack, report)
     if data.digest not in _ancestors(loaded.provenance):
         report.note(f"{path} was trained on other images than {data.path}")
     rows = split_rows(data, request.split, loaded.model.size)
@@ -175,10 +175,10 @@ def _ancestors(provenance: dict) -> set[str]:
     return set().union(*({p.get("digest")} | _ancestors(p.get("provenance", {})) for p in parents))
 
 
-def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) -> _Target:
+def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
     """A prediction's rows are found in the data set by name; it must have been made from this very data set."""
     parents = artifact.provenance.get("parents", [])
-    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack)
+    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack, report)
     if data.digest not in [parent.get("digest") for parent in parents]:
         made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
         what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"
@@ -238,12 +238,14 @@ def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]
     return _join(parts)
 
 
-def _judge_constant(depth: torch.Tensor, target: _Target) -> dict[str, np.ndarray]:
+def _judge_constant(name: str, depth: torch.Tensor, target: _Target, report: Report) -> dict[str, np.ndarray]:
     """Scores of one depth map (H, W), valid everywhere, given as the answer for every image."""
     parts = []
-    for at in chunks(np.arange(len(target.rows)), CHUNK):
-        same = depth.expand(len(at), -1, -1)
-        parts.append(_scores(same, torch.ones_like(same, dtype=torch.bool), target, target.rows[at]))
+    with report.task(f"eval {name}", total=len(target.rows)) as task:
+        for at in chunks(np.arange(len(target.rows)), CHUNK):
+            same = depth.expand(len(at), -1, -1)
+            parts.append(_scores(same, torch.ones_like(same, dtype=torch.bool), target, target.rows[at]))
+            task.advance(len(at))
     return _join(parts)
 
 
@@ -295,15 +297,15 @@ def _refuse_stale(out: Path, provenance: dict) -> None:
         raise StaleError(out, "holds the scores of something else", "add --overwrite or choose another output")
 
 
-def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.ndarray:
+def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str, report: Report) -> np.ndarray:
     """The worst images and the best, one a line with its scores."""
     order = np.argsort(scores[metric])
     order = order[~np.isnan(scores[metric][order])][::-1]
     each = min(SHEET_EACH, len(order) // 2) or 1
     chosen = {"worst": order[:each], "best": order[::-1][:each] if len(order) > 1 else order[:0]}
     names, lines, labels = target.data.strings("name"), [], []
-    for kind, places in chosen.items():
-        for rank, at in enumerate(places):
+    with report.task("sheet", total=sum(map(len, chosen.values()))) as task:
+        for kind, rank, at in ((kind, rank, at) for kind, places in chosen.items() for rank, at in enumerate(places)):
             item = {field: values[0] for field, values in target.items(np.array([at])).items()}
             row = target.rows[at]
             depth, foreground = true_depth(target.data, np.array([row]))
@@ -311,4 +313,5 @@ def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.nd
             lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
             figures = f"SIDE {scores['side'][at]:.5f} · MAD {scores['mad'][at]:.2f}°"
             labels.append(f"{kind} {rank + 1} · {names[row]} · {figures}")
+            task.advance()
     return contact_sheet(lines, labels)

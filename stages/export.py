@@ -84,7 +84,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         fix = "give both: --texture photo --photos FOLDER"
         raise UsageError("--photos", "photographs are for the texture photo, and it needs them", fix)
     with ExitStack() as stack:
-        artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
+        artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction", report))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
         names = item_names(artifact)
         if truth is not None and "depth" not in truth:

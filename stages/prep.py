@@ -103,6 +103,7 @@ def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
             fields=("image", "split", "name", "sha256", "box"),
             provenance=make_provenance(recipe=_recipe(request, crop), parents=[_parent(source, sums)]),
             overwrite=request.overwrite,
+            report=report,
         ) as writer:
             already_complete = writer.complete
             if not already_complete:

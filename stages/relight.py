@@ -76,7 +76,7 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
         raise UsageError("relight", "the light stays as it is", "add --light, --ambient, --diffuse, --from or --sweep")
     if request.swap and request.source is not None:
         raise UsageError("--swap", "the light cannot also come --from an item", "leave out one of them")
-    with open_artifact(request.prediction, "sym3d.prediction") as prediction:
+    with open_artifact(request.prediction, "sym3d.prediction", report) as prediction:
         names = item_names(prediction)
         rows = select_rows(names, request.rows, request.names)
         givers = _givers(request, names, rows)

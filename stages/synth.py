@@ -87,6 +87,7 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
         fields=[field for field in FIELDS if field not in without],
         provenance=make_provenance(recipe=recipe, seed=request.seed, parents=parents),
         overwrite=request.overwrite,
+        report=report,
     ) as writer:
         pending = writer.pending()
         with report.task("drawing faces", total=request.count, done=request.count - len(pending)) as task:

@@ -67,7 +67,7 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     report = report or Silent()
     # Before anything starts torch's threads: they inherit how this one treats denormals.
     with flushing_denormals(), joined() as ranks:
-        data = _load_data(request.data, request.recipe, ranks)
+        data = _load_data(request.data, request.recipe, ranks, report if ranks.first else Silent())
         with hold_folder(request.run_dir) if ranks.first else nullcontext():
             return _train(request, data, ranks, report if ranks.first else Silent())
 
@@ -119,6 +119,8 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         report.task(f"train {recipe.name}", total, state.step) as task,
     ):
         try:
+            for row in state.log:
+                report.figures(row)
             losses = ranks.wrap(Losses(state.model, features))
             while state.step < total and not stopped:
                 started = time.perf_counter()
@@ -133,18 +135,20 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                     log()
                 signs: list[str] = []
                 if judged:
-                    metrics, signs = validate(state.best, data.validation, ranks)
+                    metrics, signs = validate(state.best, data.validation, ranks, report)
                     state.log[-1] |= metrics
                 if kept:
                     keep()
                 if judged and ranks.first:  # after saving: a picture that cannot be written must not cost the weights
                     write_sample_sheet(
-                        request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data.validation
+                        request.run_dir / "samples" / f"step-{state.step:07d}.png", state.best, data.validation, report
                     )
                 if state.step >= SETTLED:
                     for sign in sorted(set(signs) - warned):
                         report.warn(f"step {state.step}: {sign}")
                     warned |= set(signs)
+                if judged or kept or logged:
+                    report.figures(state.log[-1])
                 if board is not None and not pending:
                     for key, value in state.log[-1].items():
                         board.add_scalar(key, value, state.step)
@@ -168,10 +172,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
 
 
-def _load_data(path: Path, recipe: Recipe, ranks: Ranks) -> _Data:
+def _load_data(path: Path, recipe: Recipe, ranks: Ranks, report: Report) -> _Data:
     device = pick_device()
     size, batch = recipe.model.size, recipe.optim.batch
-    with open_artifact(path, "sym3d.images") as images:
+    with open_artifact(path, "sym3d.images", report) as images:
         if images["image"].shape[1] != size:
             raise InputError(
                 path,

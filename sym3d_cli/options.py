@@ -37,7 +37,9 @@ __all__ = [
     "VideoFormats",
     "epilog",
     "lamp",
+    "model_names",
     "names",
+    "recipe_names",
 ]
 
 
@@ -59,7 +61,7 @@ class _Split(StrEnum):
     test = "test"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Ambient = Annotated[
     float | None, typer.Option("--ambient", min=0, max=4, help="Strength of the light from everywhere.")
 ]
@@ -128,6 +130,20 @@ VideoFormats = Annotated[
 def names(text: str | None) -> tuple[str, ...]:
     """Split a comma-separated option such as ``obj,glb``."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with sym3d, for a shell to complete."""
+    from stages.recipe import shipped_recipes
+
+    return list(shipped_recipes())
+
+
+def model_names() -> list[str]:
+    """The models that come with sym3d, for a shell to complete: it must not wait for torch."""
+    from stages.shipped import shipped_models
+
+    return list(shipped_models())
 
 
 def epilog(examples: Sequence[str]) -> str:

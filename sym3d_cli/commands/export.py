@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
+from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import (
+    AsJson,
     Background,
     Device,
     Meshes,
@@ -58,6 +59,7 @@ def main(
     truth: Annotated[
         Path | None, typer.Option("--truth", help="A sym3d.images file whose depth the sheet shows beside ours.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write meshes, videos and contact sheets; without --format, --video and --sheet: OBJ meshes."""
     from stages.export import ExportRequest, run
@@ -81,4 +83,4 @@ def main(
         truth=truth,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.meshes, *result.videos, *result.sheets])
+    print_json(result) if as_json else print_lines([*result.meshes, *result.videos, *result.sheets])

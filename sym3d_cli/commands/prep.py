@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_table
-from sym3d_cli.options import Crop, Overwrite, Perturb, Size
+from sym3d_cli.console import print_json, print_table
+from sym3d_cli.options import AsJson, Crop, Overwrite, Perturb, Size
 
 EXAMPLES = ("sym3d prep cats/ data/cats.h5 --crop cat", "sym3d prep photos.zip faces.h5 --size 128 --crop face")
 
@@ -20,6 +20,7 @@ def main(
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads; left out: one per core.")] = None,
     perturb: Perturb = False,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Crop, resize and split photographs into a sym3d.images file; the same command again resumes."""
     from stages.prep import PrepRequest, run
@@ -28,5 +29,8 @@ def main(
     result = run(request, report=context.obj)
     if result.already_complete:
         context.obj.note(f"{result.path} was already complete")
+    if as_json:
+        print_json(result)
+        return
     skipped = [(f"skipped: {reason}", number) for reason, number in result.reasons.items()]
     print_table(["file", result.path], [("images", result.count), *result.splits.items(), *skipped])
