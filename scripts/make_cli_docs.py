@@ -95,7 +95,7 @@ RESULTS = {  # command → the stage whose result it prints, or the document in 
     "import": "stages.convert:ImportResult",
     "info": "stages.inspect:InfoResult",
     "report": "stages.report:ReportResult",
-    "view": {"url": "string"},
+    "view": {"url": "string, printed as soon as the pages are there"},
     "reproduce": "stages.reproduce:ReproduceResult",
     "bench": "stages.bench:BenchResult",
     "doctor": "stages.doctor:DoctorResult",
@@ -108,11 +108,12 @@ RESULTS = {  # command → the stage whose result it prints, or the document in 
 }
 JSON_INTRO = """
 With `--json` a command prints one JSON document on stdout, and nothing else there; notes, warnings and progress go to
-stderr as always. Paths are strings; a number that JSON has no word for (NaN, infinity) is null. When a command fails, stdout
-is empty and [the exit code](cli.md) says why. Keys may be added in later versions.
+stderr as always. Paths are strings; a number that JSON has no word for (NaN, infinity) is null. When a command fails,
+stdout is empty and [the exit code](cli.md) says why. Keys may be added in later versions.
 
 ```sh
-sym3d eval runs/cats data/synfaces.h5 --json | python -c 'import json, sys; print(json.load(sys.stdin)["summary"]["model"]["side"]["mean"])'
+sym3d eval runs/cats data/synfaces.h5 --json | jq .summary.model.side.mean
+sym3d infer runs/cats photos/ --json | jq -r '.meshes[]'
 ```
 """
 

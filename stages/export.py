@@ -75,7 +75,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     """
     check_choices(request.formats, request.pose, request.texture)
     check_videos(request.videos, request.video_formats)
-    canvas = make_canvas(request.size, request.background, request.device)
+    canvas = make_canvas(request.size, request.background, request.device, report)
     if not (request.formats or request.videos or request.sheet):
         raise UsageError("export", "there is nothing to write", "add --format, --video or --sheet")
     if request.truth and not request.sheet:

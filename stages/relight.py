@@ -69,7 +69,7 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
 
     Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
     """
-    canvas = make_canvas(request.size, request.background, request.device)
+    canvas = make_canvas(request.size, request.background, request.device, report)
     check_videos(("light",) if request.sweep else (), request.video_formats)
     changes = any(part is not None for part in (request.lamp, request.ambient, request.diffuse, request.source))
     if not (changes or request.swap or request.sweep):

@@ -1,4 +1,4 @@
-"""--json: every command that prints results has it, stdout then is one JSON document, and docs/json.md names its keys."""
+"""--json: every command has it, stdout then is one JSON document, and docs/json.md names its keys."""
 
 import json
 from pathlib import Path

@@ -80,18 +80,14 @@ def test_tables_fit_the_terminal_and_obey_no_color(place):
 
 def complete(words, cwd):
     """What the completion of bash answers for the last of the words."""
-    environment = {
-        **os.environ,
-        "_SYM3D_COMPLETE": "complete_bash",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(words.count(" ")),
-    }
+    asked = {"_SYM3D_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     # As in test_help: the answer must come at once, so nothing heavy may be imported for it.
     code = (
         "import sys\nfrom sym3d_cli.app import main\n"
         "try: main()\nfinally: assert not {'torch', 'h5py', 'numba', 'click'} & set(sys.modules), 'slow'"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=cwd)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, cwd=cwd)
     assert "slow" not in done.stderr
     return done.stdout.split()
 
