@@ -61,7 +61,7 @@ def make_canvas(
     size: int = 512, background: str = BACKGROUND, device: str | None = None, report: Report = Silent()
 ) -> "Canvas":
     """background: a colour's name in CSS or #rrggbb; device: None is CUDA where there is one;
-    report: hears how many pictures of a series are drawn.
+    report: for the Canvas.
 
     Raises UsageError on a size, colour or device that there is not.
     """
@@ -81,7 +81,7 @@ class Canvas:
     size: int
     background: tuple[float, float, float]
     device: torch.device
-    report: Report = Silent()
+    report: Report  # hears how many pictures of a series are drawn
 
     def draw(self, scene: Scene, views: Tensor, textures: Tensor, *, fov: float = FOV) -> np.ndarray:
         """(T, size, size, 3) uint8 pictures of the scene's surface.

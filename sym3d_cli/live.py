@@ -118,7 +118,9 @@ class _Rate(ProgressColumn):
 
 
 def rate(items: float, seconds: float) -> str:
-    return f"{items / seconds:,.1f}/s" if seconds > 0 and items else ""
+    if not (items > 0 and seconds > 0):
+        return ""
+    return f"{items / seconds:,.1f}/s" if items >= seconds / 4 else f"{seconds / items:.0f} s each"
 
 
 class Bar:

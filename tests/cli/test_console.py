@@ -53,6 +53,13 @@ def test_the_last_line_is_said_even_when_it_fails(capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("infer 3/10")
 
 
+def test_rates_that_people_can_read():
+    assert [live.rate(*case) for case in ((0, 5), (9, 0), (10_000, 4), (1, 2), (2, 25))] == [
+        *("", "", "2,500.0/s", "0.5/s"),
+        "12 s each",
+    ]
+
+
 def test_work_done_at_once_says_nothing(capsys):
     report = Reporter()
     with report.task("checking", total=1) as task:
