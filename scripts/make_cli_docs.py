@@ -83,6 +83,7 @@ def recipes_page() -> str:
 
 RESULTS = {  # command → the stage whose result it prints, or the document in words
     "prep": "stages.prep:PrepResult",
+    "grade": "stages.grade:GradeResult",
     "synth": "stages.synth:SynthResult",
     "features": "stages.features:FeaturesResult",
     "train": "stages.train:TrainResult",

@@ -18,6 +18,7 @@ from sym3d_cli.commands import (
     evaluate,
     export,
     features,
+    grade,
     import_,
     infer,
     info,
@@ -130,6 +131,7 @@ app = typer.Typer(
 for name, module in {
     "prep": prep,
     "synth": synth,
+    "grade": grade,
     "features": features,
     "train": train,
     "infer": infer,

@@ -15,7 +15,9 @@ __all__ = [
     "AsJson",
     "Background",
     "Batch",
+    "Checkpoint",
     "Crop",
+    "DepthMaps",
     "Device",
     "Diffuse",
     "Ema",
@@ -24,17 +26,22 @@ __all__ = [
     "Meshes",
     "ModelCrop",
     "MostItems",
+    "NormalMap",
     "Only",
     "Overwrite",
     "Perturb",
     "PictureSize",
     "Pose",
+    "Resolution",
     "Rows",
     "Settings",
     "Size",
+    "Solid",
     "Split",
     "Texture",
+    "Triangles",
     "VideoFormats",
+    "Videos",
     "epilog",
     "lamp",
     "model_names",
@@ -61,6 +68,20 @@ class _Split(StrEnum):
     test = "test"
 
 
+def recipe_names() -> list[str]:
+    """The recipes that come with sym3d, for a shell to complete."""
+    from stages.recipe import shipped_recipes
+
+    return list(shipped_recipes())
+
+
+def model_names() -> list[str]:
+    """The models that come with sym3d, for a shell to complete: it must not wait for torch."""
+    from stages.shipped import shipped_models
+
+    return list(shipped_models())
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Ambient = Annotated[
     float | None, typer.Option("--ambient", min=0, max=4, help="Strength of the light from everywhere.")
@@ -69,12 +90,23 @@ Background = Annotated[
     str, typer.Option("--background", metavar="COLOUR", help="Behind the thing: a CSS colour's name or #rrggbb.")
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(help="A checkpoint, a run folder, or a model that comes with sym3d.", autocompletion=model_names),
+]
 CROPS = (
     "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "
     "number in (0, 1]: that fraction of the centre square. cat:0.9:0.1 is the detector's square times 0.9, moved down "
     "by 0.1 of its side"
 )
 Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
+DepthMaps = Annotated[
+    str,
+    typer.Option(
+        metavar="KINDS",
+        help="Maps of depth, separated by commas: png16 (1/50000 m, 0 where there is nothing), exr, npy (metres).",
+    ),
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
 Diffuse = Annotated[float | None, typer.Option("--diffuse", min=0, max=4, help="Strength of the lamp.")]
 Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
@@ -92,7 +124,12 @@ Looked = Annotated[
     typer.Argument(help="Run folders, predictions, scores, or folders with these; several kinds go on one page."),
 ]
 Meshes = Annotated[
-    str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
+    str,
+    typer.Option(
+        metavar="FORMATS",
+        help="Meshes to write, separated by commas: obj, glb, ply, stl (millimetres), usdz, or points (a PLY of "
+        "points and their colours).",
+    ),
 ]
 ModelCrop = Annotated[str | None, typer.Option("--crop", help=f"{CROPS}; left out: as the model was trained.")]
 MostItems = Annotated[
@@ -100,6 +137,9 @@ MostItems = Annotated[
     typer.Option("--items", min=1, help="Show at most so many items: the worst, the best, an even pick of the others."),
 ]
 Only = Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; may be repeated.")]
+NormalMap = Annotated[
+    bool, typer.Option("--normals", help="Write a map of normals: red right, green up, blue towards you.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
 ]
@@ -108,6 +148,10 @@ Perturb = Annotated[
 ]
 PictureSize = Annotated[int, typer.Option("--size", help="Side of pictures and videos in pixels: 16 to 2048.")]
 Pose = Annotated[_Pose, typer.Option(help="Viewpoint of the meshes: facing you, or as in the input.")]
+Resolution = Annotated[
+    int | None,
+    typer.Option(help="Vertices along each side of a mesh, 16 to 512; left out: one for each pixel of the prediction."),
+]
 Rows = Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")]
 Settings = Annotated[
     list[str] | None,
@@ -117,33 +161,33 @@ Size = Annotated[int, typer.Option("--size", help="Side of the square images in 
 
 
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
+Solid = Annotated[
+    bool, typer.Option("--solid", help="Close meshes with a flat back, 5 mm behind the deepest point: for 3D printing.")
+]
 Texture = Annotated[
     _Texture,
     typer.Option(help="Paint meshes with their own colour, with the input's light, or with the photograph."),
 ]
+Triangles = Annotated[
+    int | None, typer.Option(help="At most so many triangles in a mesh, 100 or more: flat parts lose theirs first.")
+]
 VideoFormats = Annotated[
     str,
     typer.Option("--video-format", metavar="FORMATS", help="mp4, gif, webp, png (frames), separated by commas."),
+]
+Videos = Annotated[
+    str,
+    typer.Option(
+        "--video",
+        metavar="MOTIONS",
+        help="Videos of each item, separated by commas: swing, turntable, frontal, wireframe, normals, light.",
+    ),
 ]
 
 
 def names(text: str | None) -> tuple[str, ...]:
     """Split a comma-separated option such as ``obj,glb``."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def recipe_names() -> list[str]:
-    """The recipes that come with sym3d, for a shell to complete."""
-    from stages.recipe import shipped_recipes
-
-    return list(shipped_recipes())
-
-
-def model_names() -> list[str]:
-    """The models that come with sym3d, for a shell to complete: it must not wait for torch."""
-    from stages.shipped import shipped_models
-
-    return list(shipped_models())
 
 
 def epilog(examples: Sequence[str]) -> str:

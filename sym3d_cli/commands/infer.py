@@ -9,15 +9,18 @@ from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import (
     AsJson,
     Batch,
+    Checkpoint,
     Device,
     Ema,
     Meshes,
     ModelCrop,
     Overwrite,
     Pose,
+    Resolution,
+    Solid,
     Split,
     Texture,
-    model_names,
+    Triangles,
     names,
 )
 
@@ -26,6 +29,7 @@ EXAMPLES = (
     "sym3d infer synfaces-small data/synfaces.h5 -o faces --split test",
     "sym3d infer runs/cats photo.jpg --all --export glb --texture photo",
     "sym3d infer cats.h5 pictures/ --crop cat --export glb,ply --pose input",
+    "sym3d infer synfaces-small photo.png --crop face --export stl --solid --resolution 256",
 )
 
 SHOWN = 10  # skipped inputs named on screen
@@ -34,12 +38,7 @@ LEAST = 5  # images whose reliability is shown: the lowest
 
 def main(
     context: typer.Context,
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            help="A checkpoint, a run folder, or a model that comes with sym3d.", autocompletion=model_names
-        ),
-    ],
+    checkpoint: Checkpoint,
     inputs: Annotated[list[Path], typer.Argument(help="Images, folders, zips, or sym3d.images files.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The folder of results; left out: named after the first input.")
@@ -47,6 +46,9 @@ def main(
     export: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
+    resolution: Resolution = None,
+    triangles: Triangles = None,
+    solid: Solid = False,
     crop: ModelCrop = None,
     every: Annotated[bool, typer.Option("--all", help="Every face in a photograph, not only the largest.")] = False,
     split: Split = "all",
@@ -69,6 +71,9 @@ def main(
         formats=names(export),
         pose=str(pose),
         texture=str(texture),
+        resolution=resolution,
+        triangles=triangles,
+        solid=solid,
         crop=crop,
         every=every,
         split=str(split),

@@ -45,6 +45,7 @@ CALLS = [  # in an order in which each finds what it needs
     ("models card synfaces-small", ["name", "card"]),
     ("doctor", ["facts", "advice"]),
     ("prep photos photos.h5", ["path", "count", "splits", "skipped"]),
+    ("grade photos.h5", ["path", "findings"]),
     ("synth faces.h5 -n 10", ["out", "count", "drawn", "seed"]),
     ("features faces.h5 features.h5 --steps 1 --batch 4 --width 0.0625", ["out", "accuracy"]),
     (f"train tiny --data faces.h5 {' '.join(TRAIN)}", ["run_dir", "checkpoint", "metrics"]),
