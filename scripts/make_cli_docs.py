@@ -149,6 +149,8 @@ def _json_type(hint: Any, inside: tuple[type, ...]) -> str:
         keys = "the same" if hint in inside else ", ".join(f"{k}: {v}" for k, v in _keys(hint, inside).items())
         return f"object ({keys})"
     origin, parts = get_origin(hint), [_json_type(part, inside) for part in get_args(hint) if part is not Ellipsis]
+    if origin is None:
+        return "object"  # with keys of its own for each table
     if origin is UnionType:
         return " or ".join(parts)
     if issubclass(origin, Mapping):
