@@ -191,7 +191,7 @@ class RowWriter:
             with (
                 output_errors(self.path),
                 self._finishing.open("w+b", buffering=0) as file,
-                self.report.task(f"writing {self.path.name}", len(self.fields) * len(self._state)) as task,
+                self.report.task(f"writing {self.path.name}", len(self.fields) * self.written) as task,
             ):
                 sources |= {name: _counted(sources[name], task) for name in self.fields}
                 write_file(file.fileno(), self.schema.name, sources, self.provenance, self.attrs)
