@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the command line, docs/recipes.md from the recipe's fields, docs/python.md from docstrings.
+"""Write the pages that come from the code: the command line, recipe keys, Python names and JSON results.
 
 ``python scripts/make_cli_docs.py`` writes them; a test fails when they are not what it would write.
 """
@@ -6,7 +6,11 @@
 import dataclasses
 import inspect
 import re
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -119,11 +123,88 @@ def _docs(thing) -> str:
     return re.sub(r":\w+:`", "`", inspect.getdoc(thing))
 
 
+RESULTS = {  # command → the stage whose result it prints, or the document in words
+    "prep": "stages.prep:PrepResult",
+    "grade": "stages.grade:GradeResult",
+    "synth": "stages.synth:SynthResult",
+    "features": "stages.features:FeaturesResult",
+    "train": "stages.train:TrainResult",
+    "infer": "stages.infer:InferResult",
+    "eval": "stages.evaluate:EvaluateResult",
+    "export": "stages.export:ExportResult",
+    "relight": "stages.relight:RelightResult",
+    "edit": "stages.edit:EditResult",
+    "composite": "stages.composite:CompositeResult",
+    "import": "stages.convert:ImportResult",
+    "info": "stages.inspect:InfoResult",
+    "report": "stages.report:ReportResult",
+    "view": {"url": "string, printed as soon as the pages are there"},
+    "reproduce": "stages.reproduce:ReproduceResult",
+    "bench": "stages.bench:BenchResult",
+    "doctor": "stages.doctor:DoctorResult",
+    "models list": "stages.catalogue:Model",
+    "models card": {"name": "string", "card": "string, the Markdown of the card"},
+    "recipes list": {"NAME": "string, what the recipe is for; a key for each recipe"},
+    "recipes show": {"recipe": "string", "text": "string, the TOML"},
+    "recipes copy": {"recipe": "string, the new file"},
+    "recipes keys": {"KEY": "object (default: string, meaning: string); a key for each key of a recipe"},
+}
+JSON_INTRO = """
+With `--json` a command prints one JSON document on stdout, and nothing else there; notes, warnings and progress go to
+stderr as always. Paths are strings; a number that JSON has no word for (NaN, infinity) is null. When a command fails,
+stdout is empty and [the exit code](cli.md) says why. Keys may be added in later versions.
+
+```sh
+sym3d eval runs/cats data/synfaces.h5 --json | jq .summary.model.side.mean
+sym3d infer runs/cats photos/ --json | jq -r '.meshes[]'
+```
+"""
+
+
+def json_page() -> str:
+    """The keys of what each command prints with --json."""
+    lines = ["# JSON", "", NOTICE, *JSON_INTRO.splitlines()]
+    for command, result in RESULTS.items():
+        lines += ["", f"## sym3d {command}", ""]
+        if isinstance(result, str):
+            module, name = result.split(":")
+            result = _keys(getattr(import_module(module), name))
+        lines += ["A list of objects:", ""] if command == "models list" else []
+        lines += ["| key | value |", "|---|---|", *(f"| `{key}` | {_cell(value)} |" for key, value in result.items())]
+        if command == "train":
+            lines += ["", "With `--check`: the resolved recipe, an object for each section."]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(result: type, inside: tuple[type, ...] = ()) -> dict[str, str]:
+    hints = get_type_hints(result)
+    return {field.name: _json_type(hints[field.name], (*inside, result)) for field in dataclasses.fields(result)}
+
+
+def _json_type(hint: Any, inside: tuple[type, ...]) -> str:
+    """A Python type in the words of JSON; inside: the types that it is a part of."""
+    plain = {str: "string", Path: "string (path)", int: "number", float: "number", bool: "true or false"}
+    plain |= {Any: "any", NoneType: "null"}
+    if hint in plain:
+        return plain[hint]
+    if dataclasses.is_dataclass(hint):
+        keys = "the same" if hint in inside else ", ".join(f"{k}: {v}" for k, v in _keys(hint, inside).items())
+        return f"object ({keys})"
+    origin, parts = get_origin(hint), [_json_type(part, inside) for part in get_args(hint) if part is not Ellipsis]
+    if origin is None:
+        return "object"  # with keys of its own for each table
+    if origin is UnionType:
+        return " or ".join(parts)
+    if issubclass(origin, Mapping):
+        return f"object of {parts[1]}"
+    return f"list of {parts[0]}" if len(parts) == 1 else f"list [{', '.join(parts)}]"
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES = {"cli.md": cli_page, "recipes.md": recipes_page, "python.md": python_page}
+PAGES = {"cli.md": cli_page, "recipes.md": recipes_page, "python.md": python_page, "json.md": json_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

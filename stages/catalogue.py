@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.errors import UsageError
-from stages.loading import load_model, shipped_models
+from stages.loading import load_model
+from stages.shipped import shipped_models
 
 __all__ = ["Model", "catalogue", "read_card"]
 

@@ -12,9 +12,9 @@ import torch
 from stages.core.raster import available_backends
 from stages.errors import MissingPartError
 from stages.io.weights import find_vgg16
-from stages.loading import shipped_models
 from stages.progress import Report, Silent
 from stages.recipe import shipped_recipes
+from stages.shipped import shipped_models
 
 __all__ = ["DoctorRequest", "DoctorResult", "run"]
 

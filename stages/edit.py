@@ -61,12 +61,12 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
 
     Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
     """
-    canvas = make_canvas(request.size, request.background, request.device)
+    canvas = make_canvas(request.size, request.background, request.device, report)
     moving = ("swing",) if request.symmetric or request.towards is not None else ()
     check_videos(moving, request.video_formats)
     if not (request.frontal or moving):
         raise UsageError("edit", "there is nothing to do", "add --frontal, --symmetric or --towards")
-    with open_artifact(request.prediction, "sym3d.prediction") as prediction:
+    with open_artifact(request.prediction, "sym3d.prediction", report) as prediction:
         names = item_names(prediction)
         rows = select_rows(names, request.rows, request.names)
         stems = file_stems(names)
@@ -114,7 +114,12 @@ def _way(first: Scene, second: Scene, canvas: Canvas) -> tuple[np.ndarray, np.nd
     there and back."""
     steps = FRAMES // 2
     amounts = 0.5 - 0.5 * np.cos(np.pi * np.arange(steps + 1) / steps)
-    frames = np.stack([_seen(blend(first, second, amount), canvas) for amount in amounts.tolist()])
+    frames = []
+    with canvas.report.task("blending", total=len(amounts)) as task:
+        for amount in amounts.tolist():
+            frames.append(_seen(blend(first, second, amount), canvas))
+            task.advance()
+    frames = np.stack(frames)
     strip = [_seen(blend(first, second, step / (STRIP - 1)), canvas) for step in range(STRIP)]
     return np.concatenate(strip, 1), np.concatenate([frames, frames[-2:0:-1]])
 

@@ -75,13 +75,13 @@ def gather(
     entries, parents, photographs = [], [], []
     for path in paths:
         if _is_artifact(path):
-            images = stack.enter_context(open_artifact(path, "sym3d.images"))
+            images = stack.enter_context(open_artifact(path, "sym3d.images", report))
             parents.append(images)
             entries += _data_set(images, split, size)
         else:
             source = stack.enter_context(open_photographs(path, exclude))
             photographs.append(source)
-            parents.append({"name": printable(path.name), "schema": "photographs", "digest": _digest(source)})
+            parents.append({"name": printable(path.name), "schema": "photographs", "digest": _digest(source, report)})
             if every:
                 with report.task("search", total=len(source.items)) as task:
                     for item in source.items:
@@ -166,13 +166,15 @@ def _read_boxes(
     return content, pixels, crop_boxes(pixels, crop), (width / pixels.shape[1], height / pixels.shape[0])
 
 
-def _digest(source: Source) -> str:
+def _digest(source: Source, report: Report) -> str:
     """SHA-256 over all names and contents, so that another set of photographs is never taken for this one."""
     total = hashlib.sha256()
-    for item in source.items:
-        try:
-            content = hashlib.sha256(read_item(source, item)).hexdigest()
-        except UnusableError as error:
-            content = str(error)
-        total.update(f"{item.name}\0{content}\0".encode())
+    with report.task("reading", total=len(source.items)) as task:
+        for item in source.items:
+            try:
+                content = hashlib.sha256(read_item(source, item)).hexdigest()
+            except UnusableError as error:
+                content = str(error)
+            total.update(f"{item.name}\0{content}\0".encode())
+            task.advance()
     return total.hexdigest()

@@ -99,9 +99,9 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
     _check_choices(request)
     path = find_target(request.target, request.runs)
     with ExitStack() as stack:
-        artifact = stack.enter_context(open_artifact(path))
+        artifact = stack.enter_context(open_artifact(path, report=report))
         if artifact.schema == "sym3d.prediction":
-            target = _prediction(artifact, request, stack)
+            target = _prediction(artifact, request, stack, report)
         else:
             target = _checkpoint(path, request, stack, report)
         data, out = target.data, request.out or _default_out(request, path)
@@ -113,8 +113,8 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
         scores = _judge(target, request.batch, report)
         found = {"model": scores}
         for baseline in request.baselines:
-            depth = baseline_depth(baseline, data, target.rows)
-            found[baseline] = score_constant(depth, data, target.rows, target.fov)
+            depth = baseline_depth(baseline, data, target.rows, report)
+            found[baseline] = score_constant(depth, data, target.rows, target.fov, report)
         summary = {who: summarise(figures, request.metrics, data, target.rows) for who, figures in found.items()}
         gaps = int(np.isnan(scores[by_image(request.metrics[0])]).sum())
         if gaps == len(target.rows):
@@ -133,7 +133,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
                 "reliability": {metric: asdict(found) for metric, found in trust.items()},
             },
         )
-        sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0]))
+        sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0], report))
         return EvaluateResult(path, data.path, request.split, len(target.rows), summary, trust, out, sheet)
 
 
@@ -158,7 +158,7 @@ def _wanted(request: EvaluateRequest) -> set[str]:
 
 def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
     loaded = load_model(path, ema=request.ema)
-    data = open_truth(request.data or find_images(loaded.recipe), stack, _wanted(request))
+    data = open_truth(request.data or find_images(loaded.recipe), stack, _wanted(request), report)
     if data.digest not in _ancestors(loaded.provenance):
         report.note(f"{path} was trained on other images than {data.path}")
     rows = split_rows(data, request.split, loaded.model.size)
@@ -175,10 +175,10 @@ def _ancestors(provenance: dict) -> set[str]:
     return set().union(*({p.get("digest")} | _ancestors(p.get("provenance", {})) for p in parents))
 
 
-def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) -> _Target:
+def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
     """A prediction's rows are found in the data set by name; it must have been made from this very data set."""
     parents = artifact.provenance.get("parents", [])
-    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack, _wanted(request))
+    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack, _wanted(request), report)
     if data.digest not in [parent.get("digest") for parent in parents]:
         made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
         what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"
@@ -267,7 +267,7 @@ def _refuse_stale(out: Path, provenance: dict) -> None:
         raise StaleError(out, "holds the scores of something else", "add --overwrite or choose another output")
 
 
-def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.ndarray:
+def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str, report: Report) -> np.ndarray:
     """The worst images and the best, one a line with its scores."""
     figures = scores[by_image(metric)]
     order = np.argsort(figures)
@@ -277,8 +277,8 @@ def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.nd
     each = min(SHEET_EACH, len(order) // 2) or 1
     chosen = {"worst": order[:each], "best": order[::-1][:each] if len(order) > 1 else order[:0]}
     names, lines, labels = target.data.strings("name"), [], []
-    for kind, places in chosen.items():
-        for rank, at in enumerate(places):
+    with report.task("sheet", total=sum(map(len, chosen.values()))) as task:
+        for kind, rank, at in ((kind, rank, at) for kind, places in chosen.items() for rank, at in enumerate(places)):
             item = {field: values[0] for field, values in target.items(np.array([at])).items()}
             row, truth = target.rows[at], None
             if "depth" in target.data:
@@ -286,6 +286,7 @@ def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.nd
                 truth = torch.where(foreground, depth, 0)[0].numpy()
             lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
             labels.append(" · ".join([f"{kind} {rank + 1}", names[row], *_shown(scores, at)]))
+            task.advance()
     return contact_sheet(lines, labels)
 
 

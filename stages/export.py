@@ -92,7 +92,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         if kind not in DEPTHS:
             raise UsageError(f"--depth {kind}", "there is no such choice", f"choose from {', '.join(DEPTHS)}")
     check_videos(request.videos, request.video_formats)
-    canvas = make_canvas(request.size, request.background, request.device)
+    canvas = make_canvas(request.size, request.background, request.device, report)
     maps_wanted = bool(request.depth or request.normals)
     if not (request.formats or maps_wanted or request.videos or request.sheet):
         fix = "add --format, --depth, --normals, --video or --sheet"
@@ -103,7 +103,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         fix = "give both: --texture photo --photos FOLDER"
         raise UsageError("--photos", "photographs are for the texture photo, and it needs them", fix)
     with ExitStack() as stack:
-        artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
+        artifact = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction", report))
         truth = stack.enter_context(open_artifact(request.truth, "sym3d.images")) if request.truth else None
         names = item_names(artifact)
         if truth is not None and "depth" not in truth:

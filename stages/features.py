@@ -87,7 +87,7 @@ def run(request: FeaturesRequest, *, report: Report | None = None) -> FeaturesRe
         raise UsageError(str(request.out), "is the file to learn from", "name another output")
     with (
         flushing_denormals(),
-        open_artifact(request.images, "sym3d.images") as images,
+        open_artifact(request.images, "sym3d.images", report or Silent()) as images,
         hold_file(request.out),
     ):
         recipe = f"quarter turns, width {request.width:g}, {request.steps} steps of {request.batch}"

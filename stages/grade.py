@@ -31,7 +31,7 @@ def run(request: GradeRequest, *, report: Report = Silent()) -> GradeResult:
 
     Raises InputError when the file is no ``sym3d.images``.
     """
-    with open_artifact(Path(request.path), "sym3d.images") as artifact:
+    with open_artifact(Path(request.path), "sym3d.images", report) as artifact:
         images, count = artifact["image"], artifact.count
         findings = grade(np.stack([images[row] for row in evenly(count, COMPARED)]), count)
     for finding in findings:

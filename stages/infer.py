@@ -111,12 +111,12 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         if inputs.photographs and request.crop is None:
             report.note(f"photographs are cut with --crop {crop.text}, as far as is known of the model's training")
         stack.enter_context(hold_folder(out))
-        writer = stack.enter_context(_writer(out / "prediction.h5", request, crop, loaded, inputs))
+        writer = stack.enter_context(_writer(out / "prediction.h5", request, crop, loaded, inputs, report))
         if writer.complete:
             report.note(f"{writer.path} is already complete")
         rate = _predict_rows(writer, entries, loaded, device, request.batch, report)
         writer.finish()
-        prediction = stack.enter_context(open_artifact(writer.path, "sym3d.prediction"))
+        prediction = stack.enter_context(open_artifact(writer.path, "sym3d.prediction", report))
         skipped = zip(prediction.strings("skipped/name"), prediction.strings("skipped/reason"), strict=True)
         sheet = _write_sheet(out / "sheet.png", prediction, entries, report)
         meshes = []
@@ -160,7 +160,7 @@ def _stem(path: Path) -> str:
 # -- outputs ----------------------------------------------------------------------------------------------------------
 
 
-def _writer(path: Path, request: InferRequest, crop: Crop, loaded: Loaded, inputs: Inputs) -> RowWriter:
+def _writer(path: Path, request: InferRequest, crop: Crop, loaded: Loaded, inputs: Inputs, report: Report) -> RowWriter:
     model, size = loaded.model, loaded.model.size
     every = "all = true\n" if request.every else ""
     averaged = str(loaded.averaged).lower()
@@ -175,6 +175,7 @@ def _writer(path: Path, request: InferRequest, crop: Crop, loaded: Loaded, input
         provenance=make_provenance(recipe=options, parents=[loaded.parent, *inputs.parents]),
         attrs={"depth_min": model.depth_min, "depth_max": model.depth_max, "fov": model.fov},
         overwrite=request.overwrite,
+        report=report,
     )
 
 
@@ -217,12 +218,14 @@ def _write_sheet(path: Path, prediction: Artifact, entries: Sequence[Entry], rep
         report.note(f"the sheet shows the first {count} of {len(names)} images")
     near, far, fov = (float(prediction.attrs[key]) for key in ("depth_min", "depth_max", "fov"))
     lines = []
-    for row in range(count):
-        item = {field: prediction[field][row] for field in SHEET_FIELDS}
-        # Rows and entries are the same only where none was skipped; data sets, which have the truth, lose none.
-        truth = entries[row].truth if len(entries) == len(names) else None
-        depth = truth() if truth else None
-        lines.append(item_pictures(item, names[row], depth_range=(near, far), fov=fov, truth=depth))
+    with report.task("sheet", total=count) as task:
+        for row in range(count):
+            item = {field: prediction[field][row] for field in SHEET_FIELDS}
+            # Rows and entries are the same only where none was skipped; data sets, which have the truth, lose none.
+            truth = entries[row].truth if len(entries) == len(names) else None
+            depth = truth() if truth else None
+            lines.append(item_pictures(item, names[row], depth_range=(near, far), fov=fov, truth=depth))
+            task.advance()
     trust = prediction["reliability"][:count]
     labels = [f"{name} · reliability {score:.2f}" for name, score in zip(names[:count], trust, strict=True)]
     return write_png(path, contact_sheet(lines, labels))

@@ -16,6 +16,7 @@ from stages.errors import InputError, MissingPartError, UsageError
 from stages.io.sources import printable
 from stages.io.weights import load_vgg16
 from stages.recipe import ModelSection, Recipe, parse_recipe
+from stages.shipped import shipped_models
 
 __all__ = [
     "Loaded",
@@ -25,7 +26,6 @@ __all__ = [
     "find_target",
     "load_model",
     "load_weights",
-    "shipped_models",
     "start_from",
 ]
 
@@ -95,11 +95,6 @@ def _encoder(artifact: Artifact) -> VGG16Features:
     network = VGG16Features(width, mean, std)
     network.load_state_dict(load_weights(artifact, network, "encoder"))
     return network.eval()
-
-
-def shipped_models() -> dict[str, Path]:
-    """Name → file of the checkpoints that come with sym3d."""
-    return {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.h5"))}
 
 
 def find_checkpoint(path: str | Path) -> Path:

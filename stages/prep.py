@@ -112,6 +112,7 @@ def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
             fields=("image", "split", "name", "sha256", "box", *(("keypoints",) if faces else ())),
             provenance=make_provenance(recipe=_recipe(request, crop), parents=[parent]),
             overwrite=request.overwrite,
+            report=report,
         ) as writer:
             already_complete = writer.complete
             if not already_complete:

@@ -1,7 +1,11 @@
 """How a stage tells whoever called it what it is doing, without knowing whether that is a terminal, a log or a test."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Report", "Silent", "Task"]
 
@@ -21,6 +25,12 @@ class Report(Protocol):
 
     def task(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Task]: ...
 
+    def figures(self, values: Mapping[str, float]) -> None:
+        """The newest numbers of the task in progress, such as a row of a training's log."""
+
+    def picture(self, pixels: "np.ndarray") -> None:
+        """What the task in progress has come to: uint8 (H, W, 3), sRGB."""
+
 
 class Silent:
     """A report that goes nowhere: the default for library use."""
@@ -36,4 +46,10 @@ class Silent:
         yield self
 
     def advance(self, amount: int = 1, status: str = "") -> None:
+        pass
+
+    def figures(self, values: Mapping[str, float]) -> None:
+        pass
+
+    def picture(self, pixels: "np.ndarray") -> None:
         pass

@@ -69,14 +69,14 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
 
     Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
     """
-    canvas = make_canvas(request.size, request.background, request.device)
+    canvas = make_canvas(request.size, request.background, request.device, report)
     check_videos(("light",) if request.sweep else (), request.video_formats)
     changes = any(part is not None for part in (request.lamp, request.ambient, request.diffuse, request.source))
     if not (changes or request.swap or request.sweep):
         raise UsageError("relight", "the light stays as it is", "add --light, --ambient, --diffuse, --from or --sweep")
     if request.swap and request.source is not None:
         raise UsageError("--swap", "the light cannot also come --from an item", "leave out one of them")
-    with open_artifact(request.prediction, "sym3d.prediction") as prediction:
+    with open_artifact(request.prediction, "sym3d.prediction", report) as prediction:
         names = item_names(prediction)
         rows = select_rows(names, request.rows, request.names)
         givers = _givers(request, names, rows)

@@ -17,7 +17,7 @@ from stages.device import pick_device
 from stages.errors import InputError, UsageError
 from stages.io.files import file_stems
 from stages.io.meshes import build_mesh
-from stages.progress import Report
+from stages.progress import Report, Silent
 
 __all__ = ["BACKGROUND", "SCENE_FIELDS", "Canvas", "make_canvas", "scene_of", "usable_scenes"]
 
@@ -57,8 +57,11 @@ def usable_scenes(prediction: Artifact, rows: Sequence[int], report: Report) -> 
         raise faults[0]
 
 
-def make_canvas(size: int = 512, background: str = BACKGROUND, device: str | None = None) -> "Canvas":
-    """background: a colour's name in CSS or #rrggbb; device: None is CUDA where there is one.
+def make_canvas(
+    size: int = 512, background: str = BACKGROUND, device: str | None = None, report: Report = Silent()
+) -> "Canvas":
+    """background: a colour's name in CSS or #rrggbb; device: None is CUDA where there is one;
+    report: for the Canvas.
 
     Raises UsageError on a size, colour or device that there is not.
     """
@@ -68,7 +71,7 @@ def make_canvas(size: int = 512, background: str = BACKGROUND, device: str | Non
         colour = ImageColor.getrgb(background)[:3]
     except ValueError as error:
         raise UsageError(f"--background {background}", "is no colour", "name one, such as white or #ebebeb") from error
-    return Canvas(size, tuple(value / 255 for value in colour), pick_device(device))
+    return Canvas(size, tuple(value / 255 for value in colour), pick_device(device), report)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Canvas:
     size: int
     background: tuple[float, float, float]
     device: torch.device
+    report: Report  # hears how many pictures of a series are drawn
 
     def draw(self, scene: Scene, views: Tensor, textures: Tensor, *, fov: float = FOV) -> np.ndarray:
         """(T, size, size, 3) uint8 pictures of the scene's surface.
@@ -88,12 +92,14 @@ class Canvas:
         mesh = grid_mesh(scene.depth, fov=scene.fov)
         side = max(TEXTURE, textures.shape[-1])
         parts = []
-        for start in range(0, len(views), AT_ONCE):
-            some = textures[start : start + AT_ONCE] if len(textures) > 1 else textures
-            some = interpolate(some.to(self.device), (side, side), mode="bicubic").clamp(0, 1)
-            looks = views[start : start + AT_ONCE]
-            pictures = render_mesh(mesh, some, looks, size=self.size, fov=fov, background=self.background)
-            parts.append((pictures * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        with self.report.task("frames", total=len(views)) as task:
+            for start in range(0, len(views), AT_ONCE):
+                some = textures[start : start + AT_ONCE] if len(textures) > 1 else textures
+                some = interpolate(some.to(self.device), (side, side), mode="bicubic").clamp(0, 1)
+                looks = views[start : start + AT_ONCE]
+                pictures = render_mesh(mesh, some, looks, size=self.size, fov=fov, background=self.background)
+                parts.append((pictures * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+                task.advance(len(looks))
         return np.concatenate(parts)
 
     def photo(self, scene: Scene) -> np.ndarray:

@@ -10,6 +10,7 @@ from stages.artifact import Artifact
 from stages.core.keypoints import keypoint_depth
 from stages.core.metrics import correlation, depth_correlation, evaluation_mask, mad, relief, side
 from stages.io.threads import chunks
+from stages.progress import Report, Silent
 from stages.truth import CHUNK, true_depth
 
 __all__ = ["METRICS", "Score", "by_image", "join", "score", "score_constant", "summarise"]
@@ -57,12 +58,16 @@ def score(
     return {name: values.numpy() for name, values in scores.items()}
 
 
-def score_constant(depth: torch.Tensor, data: Artifact, rows: np.ndarray, fov: float) -> dict[str, np.ndarray]:
+def score_constant(
+    depth: torch.Tensor, data: Artifact, rows: np.ndarray, fov: float, report: Report = Silent()
+) -> dict[str, np.ndarray]:
     """Figures of one depth map (H, W), valid everywhere, given as the answer for every image."""
     parts = []
-    for some in chunks(rows, CHUNK):
-        same = depth.expand(len(some), -1, -1)
-        parts.append(score(same, torch.ones_like(same, dtype=torch.bool), data, some, fov))
+    with report.task("eval of a baseline", total=len(rows)) as task:
+        for some in chunks(rows, CHUNK):
+            same = depth.expand(len(some), -1, -1)
+            parts.append(score(same, torch.ones_like(same, dtype=torch.bool), data, some, fov))
+            task.advance(len(some))
     return join(parts)
 
 

@@ -94,6 +94,7 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
         fields=[*FIELDS, *extra],
         provenance=make_provenance(recipe=recipe, seed=request.seed, parents=parents),
         overwrite=request.overwrite,
+        report=report,
     ) as writer:
         pending = writer.pending()
         with report.task(f"drawing {request.kind}", total=request.count, done=request.count - len(pending)) as task:

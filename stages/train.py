@@ -72,7 +72,7 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     report = report or Silent()
     # Before anything starts torch's threads: they inherit how this one treats denormals.
     with flushing_denormals(), joined() as ranks:
-        data = _load_data(request.data, request.recipe, ranks)
+        data = _load_data(request.data, request.recipe, ranks, report if ranks.first else Silent())
         with hold_folder(request.run_dir) if ranks.first else nullcontext():
             return _train(request, data, ranks, report if ranks.first else Silent())
 
@@ -147,6 +147,8 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         report.task(f"train {recipe.name}", total, state.step) as task,
     ):
         try:
+            for row in state.log:
+                report.figures(row)
             losses = ranks.wrap(Losses(state.model, features))
             while state.step < total and not stopped:
                 started = time.perf_counter()
@@ -167,7 +169,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                     judged = kept = False  # a checkpoint must be one to roll back to
                 signs: list[str] = []
                 if judged:
-                    metrics, signs = validate(state.best, data.validation, ranks)
+                    metrics, signs = validate(state.best, data.validation, ranks, report)
                     state.log[-1] |= metrics
                 if kept:
                     keep()
@@ -177,6 +179,8 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                     for sign in sorted(set(signs) - warned):
                         report.warn(f"step {state.step}: {sign}")
                     warned |= set(signs)
+                if judged or kept or logged:
+                    report.figures(state.log[-1])
                 if board is not None and not pending:
                     for key, value in state.log[-1].items():
                         board.add_scalar(key, value, state.step)
@@ -200,10 +204,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
 
 
-def _load_data(path: Path, recipe: Recipe, ranks: Ranks) -> _Data:
+def _load_data(path: Path, recipe: Recipe, ranks: Ranks, report: Report) -> _Data:
     device = pick_device()
     size, batch = recipe.model.size, recipe.optim.batch
-    with open_artifact(path, "sym3d.images") as images:
+    with open_artifact(path, "sym3d.images", report) as images:
         if images["image"].shape[1] != size:
             raise InputError(
                 path,
@@ -256,7 +260,7 @@ def _set_rate(state: TrainingState, recipe: Recipe) -> float:
 def _draw_samples(path: Path, state: TrainingState, data: _Data, report: Report) -> None:
     """A picture that cannot be written must not end the training."""
     try:
-        write_sample_sheet(path, state.best, data.validation)
+        write_sample_sheet(path, state.best, data.validation, report)
     except OutputError as error:
         report.warn(str(error))
 

@@ -13,11 +13,13 @@ from stages.core.model import Sym3D
 from stages.device import pick_device
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.predict import predict, to_tensor
+from stages.progress import Report, Silent
 from stages.ranks import Ranks
 
 __all__ = ["ValidationImages", "validate", "write_sample_sheet"]
 
 SHEET_ROWS = 6
+SHOWN = 4  # of these, while a training runs
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class ValidationImages:
 
 
 @torch.inference_mode()
-def validate(model: Sym3D, data: ValidationImages, ranks: Ranks = Ranks()) -> tuple[dict[str, float], list[str]]:
+def validate(
+    model: Sym3D, data: ValidationImages, ranks: Ranks = Ranks(), report: Report = Silent()
+) -> tuple[dict[str, float], list[str]]:
     """SIDE ×10⁻² and MAD° where truth exists, and the signs of known failures. Leaves the model in train mode.
 
     Each of ``ranks`` takes every count-th image, and all get the means over all images.
@@ -37,14 +41,16 @@ def validate(model: Sym3D, data: ValidationImages, ranks: Ranks = Ranks()) -> tu
     scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
     signs: list[str] = []
     mine = range(ranks.rank, len(data.image), ranks.count)
-    for rows in (mine[first : first + 32] for first in range(0, len(mine), 32)):
-        factors = model.predict(to_tensor(data.image[rows], pick_device()))
-        if data.depth is not None:
-            seen, truth = model.render(factors), data.depth[rows]
-            mask = evaluation_mask(data.mask[rows], seen.valid)
-            scores["side"].append(100 * side(seen.depth, truth, mask))
-            scores["mad"].append(mad(seen.depth, truth, mask, model.fov))
-        signs += symptoms(factors, model.depth_max - model.depth_min) if rows[0] == ranks.rank else []
+    with report.task("validating", total=len(mine)) as task:
+        for rows in (mine[first : first + 32] for first in range(0, len(mine), 32)):
+            factors = model.predict(to_tensor(data.image[rows], pick_device()))
+            if data.depth is not None:
+                seen, truth = model.render(factors), data.depth[rows]
+                mask = evaluation_mask(data.mask[rows], seen.valid)
+                scores["side"].append(100 * side(seen.depth, truth, mask))
+                scores["mad"].append(mad(seen.depth, truth, mask, model.fov))
+            signs += symptoms(factors, model.depth_max - model.depth_min) if rows[0] == ranks.rank else []
+            task.advance(len(rows))
     model.train()
     if data.depth is None or not len(data.image):
         return {}, signs
@@ -59,14 +65,19 @@ def _mean(scores: list[Tensor], images: int, ranks: Ranks) -> float:
     return ranks.gather(mine).nanmean().item()
 
 
-def write_sample_sheet(path: Path, model: Sym3D, data: ValidationImages) -> None:
-    """A PNG of the first images and what the model makes of them; nothing without images. Raises OutputError."""
+def write_sample_sheet(path: Path, model: Sym3D, data: ValidationImages, report: Report = Silent()) -> None:
+    """A PNG of the first images and what the model makes of them; nothing without images. Raises OutputError.
+
+    ``report`` sees some of the images above their reconstructions.
+    """
     images = data.image[:SHEET_ROWS]
     if not len(images):
         return
     model.eval()
     found = predict(model, images)
     model.train()
+    some = (images[:SHOWN], found["reconstruction"][:SHOWN])
+    report.picture(np.concatenate([np.concatenate(row, axis=1) for row in some]))
     rows = []
     for i in range(len(images)):
         truth = None if data.depth is None else data.depth[i].cpu().numpy()

@@ -34,6 +34,7 @@ from sym3d_cli.commands import (
 )
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
+from sym3d_cli.text import register_plain
 
 __all__ = ["EXIT_CODES", "app", "main"]
 
@@ -122,7 +123,6 @@ def explain(error: BaseException, command: str | None, *, debug: bool) -> int:
 app = typer.Typer(
     cls=OneLineErrors,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -185,5 +185,5 @@ def options(
 def main() -> None:
     """The entry point of ``sym3d``."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+        stream.reconfigure(errors=register_plain())
     app(prog_name="sym3d")

@@ -3,25 +3,29 @@
 import json
 import logging
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Task as RichTask
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Reporter", "clean", "error_line", "print_json", "print_lines", "print_table"]
+from sym3d_cli.live import QUICK, Bar, Display, rate
+from sym3d_cli.text import clean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Reporter", "error_line", "print_json", "print_lines", "print_table", "print_wrapped"]
 
 LINE_SECONDS = 5.0  # between two progress lines when stderr is no terminal
-
-
-def clean(text: object) -> str:
-    """Text in which nothing can move the cursor, break the line or fail to encode: such characters become escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+WRAPPED = 15  # letters: longer cells may take several lines
 
 
 def error_line(text: str) -> None:
@@ -30,11 +34,14 @@ def error_line(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout; floats that JSON has no word for become null."""
-    print(json.dumps(_jsonable(value), indent=2))
+    """One JSON document on stdout, of a stage's result for example: paths become strings, floats that JSON has no word
+    for become null."""
+    print(json.dumps(_jsonable(value), indent=2), flush=True)
 
 
 def _jsonable(value: object) -> object:
+    if is_dataclass(value):
+        return {field.name: _jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -50,19 +57,48 @@ def print_lines(lines: Sequence[object]) -> None:
         print(clean(line))
 
 
-def print_table(columns: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
-    """A table when stdout is a terminal, tab-separated lines under a header otherwise."""
+def print_wrapped(lines: Sequence[object]) -> None:
+    """Likewise, but a line too long for the terminal goes on below, further in."""
+    if not sys.stdout.isatty():
+        print_lines(lines)
+        return
+    width = Console(file=sys.stdout).width
+    for line in map(clean, lines):
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        print("\n".join(textwrap.wrap(line, width, subsequent_indent=indent)) or line)
+
+
+def print_table(columns: Sequence[object], rows: Sequence[Sequence[object]], spare: Sequence[str] = ()) -> None:
+    """A table when stdout is a terminal, tab-separated lines under a header otherwise.
+
+    spare: columns that a narrow terminal is not shown, the first one first.
+    """
     columns, *rows = [[clean(cell) for cell in row] for row in [columns, *rows]]
     if not sys.stdout.isatty():
         for line in [columns, *rows]:
             print("\t".join(line))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    console = Console(file=sys.stdout)
+    left_out = _too_much([columns, *rows], spare, console.width)
+    kept = [at for at, column in enumerate(columns) if column not in left_out]
+    caption = f"not shown, for want of room: {', '.join(left_out)}" if left_out else None
+    table = Table(box=None, header_style="bold", pad_edge=False, caption=caption, caption_justify="left")
+    for at in kept:
+        table.add_column(columns[at], overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(file=sys.stdout).print(table)
+        table.add_row(*(Text(row[at]) for at in kept))
+    console.print(table)
+
+
+def _too_much(lines: Sequence[Sequence[str]], spare: Sequence[str], width: int) -> list[str]:
+    """The columns to leave out so that the others fit, longer cells wrapped."""
+    needed = {column[0]: 2 + min(WRAPPED, max(map(cell_len, column))) for column in zip(*lines, strict=True)}
+    left_out: list[str] = []
+    for name in spare:
+        if sum(needed.values()) - 2 > width:
+            left_out.append(name)
+            del needed[name]
+    return left_out
 
 
 class Reporter:
@@ -73,8 +109,9 @@ class Reporter:
 
     def __init__(self, verbosity: int = 0):
         self.verbosity = verbosity
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._progress: Progress | None = None
+        self.console = Console(stderr=True, highlight=False)
+        self._display: Display | None = None
+        self._tasks = 0  # one within another
         warnings.simplefilter("default" if verbosity > 0 else "ignore")
         if verbosity > 0:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
@@ -88,65 +125,50 @@ class Reporter:
 
     def _say(self, text: str, style: str = "") -> None:
         stamp = time.strftime("%H:%M:%S ") if self.verbosity > 0 else ""
-        self.console.print(Text(stamp + clean(text), style=style))
+        self.console.print(Text(stamp + clean(text), style=style), soft_wrap=True)
 
     @contextmanager
     def task(self, title: str, total: int, done: int = 0) -> Iterator["Lines | Bar"]:
-        """A bar with rate, time left and status on a terminal, otherwise a line every few seconds."""
-        if self.verbosity < 0 or not self.console.is_terminal:
-            lines = Lines(self, title, total, done)
-            try:
-                yield lines
-            finally:
-                lines.close()
-            return
-        outer, progress = self._progress, self._progress or _progress(self.console)
-        if outer is None:
-            self._progress = progress
-            progress.start()
-        task = progress.add_task(clean(title), total=total, completed=done, start_at=done, status="")
+        """A bar with rate, time left and status on a terminal, otherwise a line every few seconds.
+
+        What takes less than two seconds leaves no trace.
+        """
+        shown = self._bar if self.verbosity >= 0 and self.console.is_interactive else self._lines
+        self._tasks += 1
         try:
-            yield Bar(progress, task)
+            with shown(title, total, done) as task:
+                yield task
         finally:
-            if outer is None:
-                progress.stop()
-                self._progress = None
-            else:
-                progress.remove_task(task)
+            self._tasks -= 1
 
+    @contextmanager
+    def _lines(self, title: str, total: int, done: int) -> Iterator["Lines"]:
+        lines = Lines(self, title, total, done)
+        try:
+            yield lines
+        finally:
+            lines.close(inner=self._tasks > 1)
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-        console=console,
-    )
+    @contextmanager
+    def _bar(self, title: str, total: int, done: int) -> Iterator[Bar]:
+        self._display = self._display or Display(self.console)
+        bar = Bar(self._display, title, total, done)
+        try:
+            yield bar
+        finally:
+            bar.remove_if(inner=self._tasks > 1)
+            if self._tasks == 1:
+                self._display.stop()
+                self._display = None
 
+    def figures(self, values: Mapping[str, float]) -> None:
+        """Shown below the bar; lines in a log have their status."""
+        if self._display:
+            self._display.figures(values)
 
-class _Rate(ProgressColumn):
-    """Items per second of this session, not counting what an earlier one had done."""
-
-    def render(self, task: RichTask) -> Text:
-        return Text(_rate(task.completed - task.fields["start_at"], task.elapsed or 0.0))
-
-
-def _rate(items: float, seconds: float) -> str:
-    return f"{items / seconds:,.1f}/s" if seconds > 0 and items else ""
-
-
-class Bar:
-    """One line of the progress display."""
-
-    def __init__(self, progress: Progress, task: int):
-        self.progress, self.id = progress, task
-
-    def advance(self, amount: int = 1, status: str = "") -> None:
-        fields = {"status": clean(status)} if status else {}
-        self.progress.update(self.id, advance=amount, **fields)
+    def picture(self, pixels: "np.ndarray") -> None:
+        if self._display:
+            self._display.picture(pixels)
 
 
 class Lines:
@@ -169,11 +191,13 @@ class Lines:
         left = (
             f"{_clock(seconds / fresh * (self.total - self.done))} left" if 0 < fresh < self.total - self.first else ""
         )
-        parts = [f"{self.title} {self.done}/{self.total}", _rate(fresh, seconds), left, self.status]
+        parts = [f"{self.title} {self.done}/{self.total}", rate(fresh, seconds), left, self.status]
         self.reporter.note(" · ".join(part for part in parts if part))
 
-    def close(self) -> None:
-        if self.said != self.done and self.done > self.first:
+    def close(self, inner: bool) -> None:
+        """The last line, unless it is about a part of other work that was done before there was anything to say."""
+        long = time.monotonic() - self.start >= (LINE_SECONDS if inner else QUICK)
+        if long and self.said != self.done and self.done > self.first:
             self.say()
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "AsJson",
     "Background",
     "Batch",
+    "Checkpoint",
     "Crop",
     "DepthMaps",
     "Device",
@@ -40,9 +41,12 @@ __all__ = [
     "Texture",
     "Triangles",
     "VideoFormats",
+    "Videos",
     "epilog",
     "lamp",
+    "model_names",
     "names",
+    "recipe_names",
 ]
 
 
@@ -64,7 +68,21 @@ class _Split(StrEnum):
     test = "test"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+def recipe_names() -> list[str]:
+    """The recipes that come with sym3d, for a shell to complete."""
+    from stages.recipe import shipped_recipes
+
+    return list(shipped_recipes())
+
+
+def model_names() -> list[str]:
+    """The models that come with sym3d, for a shell to complete: it must not wait for torch."""
+    from stages.shipped import shipped_models
+
+    return list(shipped_models())
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Ambient = Annotated[
     float | None, typer.Option("--ambient", min=0, max=4, help="Strength of the light from everywhere.")
 ]
@@ -72,6 +90,10 @@ Background = Annotated[
     str, typer.Option("--background", metavar="COLOUR", help="Behind the thing: a CSS colour's name or #rrggbb.")
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(help="A checkpoint, a run folder, or a model that comes with sym3d.", autocompletion=model_names),
+]
 CROPS = (
     "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "
     "number in (0, 1]: that fraction of the centre square. cat:0.9:0.1 is the detector's square times 0.9, moved down "
@@ -152,6 +174,14 @@ Triangles = Annotated[
 VideoFormats = Annotated[
     str,
     typer.Option("--video-format", metavar="FORMATS", help="mp4, gif, webp, png (frames), separated by commas."),
+]
+Videos = Annotated[
+    str,
+    typer.Option(
+        "--video",
+        metavar="MOTIONS",
+        help="Videos of each item, separated by commas: swing, turntable, frontal, wireframe, normals, light.",
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from stages.artifact.check import BROKEN, check_fields, check_provenance, list_datasets
 from stages.artifact.files import partial_path
@@ -15,6 +16,7 @@ from stages.artifact.meta import RESERVED, read_meta
 from stages.artifact.schema import SCHEMAS
 from stages.artifact.seal import check_seal
 from stages.errors import InputError
+from stages.progress import Report, Silent, Task
 
 __all__ = ["Artifact", "open_artifact"]
 
@@ -62,11 +64,12 @@ class Artifact:
         """A text dataset as a list."""
         return decode_text(self[name][:])
 
-    def verify(self) -> None:
+    def verify(self, report: Report = Silent()) -> None:
         """Read every dataset and compare it with the digest; raises InputError when one differs."""
-        with _reading(self.path):
+        rows = sum(len(dataset) for dataset in self._datasets.values() if dataset.ndim)
+        with _reading(self.path), report.task(f"verifying {self.path.name}", rows) as task:
             for name, dataset in self._datasets.items():
-                if hash_blocks(read_blocks(dataset)) != self._sums[name]:
+                if hash_blocks(_counted(read_blocks(dataset), task)) != self._sums[name]:
                     raise ValueError(f"'{name}' does not fit its digest")
 
     def _manifest_digest(self) -> str:
@@ -83,6 +86,12 @@ class Artifact:
         self.close()
 
 
+def _counted(blocks: Iterator[np.ndarray], task: Task) -> Iterator[np.ndarray]:
+    for block in blocks:
+        yield block
+        task.advance(len(block) if block.ndim else 0)
+
+
 def _stated_sum(name: str, dataset: h5py.Dataset) -> str:
     stated = dataset.attrs.get("sha256")
     if not isinstance(stated, str):
@@ -90,8 +99,8 @@ def _stated_sum(name: str, dataset: h5py.Dataset) -> str:
     return stated
 
 
-def open_artifact(path: str | os.PathLike, schema: str | None = None) -> Artifact:
-    """Open a complete artifact for reading, of the named schema or of any.
+def open_artifact(path: str | os.PathLike, schema: str | None = None, report: Report = Silent()) -> Artifact:
+    """Open a complete artifact for reading, of the named schema or of any; ``report`` hears how checking goes.
 
     Raises InputError when it is missing, a folder or a pipe, no HDF5, damaged, unfinished, of another schema, newer
     than this program, or has links, virtual data or sizes that no artifact has.
@@ -104,7 +113,7 @@ def open_artifact(path: str | os.PathLike, schema: str | None = None) -> Artifac
             raise _missing(path)
         if not path.is_file():  # a named pipe would keep us waiting for somebody to write into it
             raise InputError(path, "is no regular file", "name a file that sym3d wrote")
-        check_seal(path)
+        check_seal(path, report)
         artifact = open_unsealed(path)
         if schema is not None and artifact.schema != schema:
             artifact.close()

@@ -11,6 +11,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from stages.artifact.scratch import Column, column_plan, create_scratch, open_sc
 from stages.artifact.stale import difference
 from stages.artifact.writer import Source, as_array, write_file
 from stages.errors import InputError, StaleError
+from stages.progress import Report, Silent, Task
 
 __all__ = ["RowWriter"]
 
@@ -36,6 +38,7 @@ class RowWriter:
 
     count: rows. dims: lengths of the schema's axes, such as {"H": 64, "W": 64}. fields: the datasets with one entry per
     row that will be written. attrs: fixed from the start. overwrite: begin anew whatever is there.
+    report: hears of what takes long before the first row and after the last.
 
     Work goes on where it stopped if recipe, seed, parents, attributes, fields and count are those of the ``.partial``.
     Raises StaleError when they are not, or when the output exists and was made from something else; OutputError when
@@ -53,10 +56,12 @@ class RowWriter:
         provenance: dict,
         attrs: dict | None = None,
         overwrite: bool = False,
+        report: Report = Silent(),
     ):
         self.path, self.schema = Path(path), SCHEMAS[schema]
         self.provenance, self.attrs = provenance, plain(attrs)
         self.fields = tuple(sorted(fields))
+        self.report = report
         self.complete = False
         self._plan = column_plan(self.schema, count, dims, self.fields)
         self._finishing = self.path.with_name(self.path.name + ".finishing.partial")
@@ -120,8 +125,8 @@ class RowWriter:
     def _compare_output(self) -> tuple[Path, str] | None:
         """None if the output is complete, sound and made from the same; else where and why not."""
         try:
-            with open_artifact(self.path, self.schema.name) as artifact:
-                artifact.verify()
+            with open_artifact(self.path, self.schema.name, self.report) as artifact:
+                artifact.verify(self.report)
                 rows = artifact.count + (len(artifact["skipped/name"]) if "skipped/name" in artifact else 0)
                 fields = [name for name in artifact.names if (field := self.schema.field(name)) and field.by_row]
                 shapes = {name: [rows, *artifact[name].shape[1:]] for name in fields}
@@ -183,7 +188,12 @@ class RowWriter:
                 "skipped/reason": Source.of([reason for _, reason in skipped]),
             }
         try:
-            with output_errors(self.path), self._finishing.open("w+b", buffering=0) as file:
+            with (
+                output_errors(self.path),
+                self._finishing.open("w+b", buffering=0) as file,
+                self.report.task(f"writing {self.path.name}", len(self.fields) * self.written) as task,
+            ):
+                sources |= {name: _counted(sources[name], task) for name in self.fields}
                 write_file(file.fileno(), self.schema.name, sources, self.provenance, self.attrs)
                 publish(file.fileno(), self._finishing, self.path)
                 partial_path(self.path).unlink()
@@ -258,6 +268,15 @@ class RowWriter:
     def _remove_if_empty(self) -> None:
         if os.fstat(self._fd).st_size == 0:
             partial_path(self.path).unlink(missing_ok=True)
+
+
+def _counted(source: Source, task: Task) -> Source:
+    def blocks() -> Iterator[np.ndarray]:
+        for block in source.blocks():
+            yield block
+            task.advance(len(block))
+
+    return replace(source, blocks=blocks)
 
 
 def _checksums(arrays: Mapping[str, np.ndarray], rows: int) -> np.ndarray:

@@ -17,12 +17,14 @@ import h5py
 
 from stages.artifact.files import write_all
 from stages.errors import InputError
+from stages.progress import Report, Silent
 
 __all__ = ["SEAL_BYTES", "check_seal", "write_seal"]
 
 SEAL_BYTES = 512
 SEAL = re.compile(rb"sym3d artifact\nsha256 ([0-9a-f]{64})\nbytes ([0-9]{1,18})\n\0*")
 DIAGNOSIS_SECONDS = 20
+CHUNK = 8 << 20  # bytes
 
 
 def write_seal(fd: int) -> None:
@@ -31,7 +33,7 @@ def write_seal(fd: int) -> None:
     write_all(fd, text.encode().ljust(SEAL_BYTES, b"\0"), 0)
 
 
-def check_seal(path: Path) -> None:
+def check_seal(path: Path, report: Report = Silent()) -> None:
     """Raise InputError unless the file is, to the byte, one that sym3d published. May raise OSError."""
     with path.open("rb", buffering=0) as file:
         seal = SEAL.fullmatch(file.read(SEAL_BYTES))
@@ -40,17 +42,21 @@ def check_seal(path: Path) -> None:
             raise InputError(
                 path, f"is cut short ({size} of {int(seal[2])} bytes)", "take another copy or make it again"
             )
-        if seal and size == int(seal[2]) and _hash(file.fileno()) == seal[1].decode():
+        if seal and size == int(seal[2]) and _hash(file.fileno(), path.name, report) == seal[1].decode():
             return
     if not h5py.is_hdf5(path):
         raise InputError(path, "is not an HDF5 file", "name a file that sym3d wrote")
     raise InputError(path, *_diagnose(path))
 
 
-def _hash(fd: int) -> str:
+def _hash(fd: int, name: str = "", report: Report = Silent()) -> str:
+    size, sha = os.fstat(fd).st_size - SEAL_BYTES, hashlib.sha256()
     os.lseek(fd, SEAL_BYTES, os.SEEK_SET)
-    with open(fd, "rb", buffering=0, closefd=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open(fd, "rb", buffering=0, closefd=False) as file, report.task(f"checking {name}", -(-size // CHUNK)) as task:
+        while chunk := file.read(CHUNK):
+            sha.update(chunk)
+            task.advance()
+    return sha.hexdigest()
 
 
 def _diagnose(path: Path) -> tuple[str, str]:

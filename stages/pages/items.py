@@ -29,7 +29,7 @@ def read_items(prediction: Path | None, scores: Sequence[Path], most: int, repor
     """
     with ExitStack() as stack:
         if prediction is not None:
-            artifact = stack.enter_context(open_artifact(prediction, "sym3d.prediction"))
+            artifact = stack.enter_context(open_artifact(prediction, "sym3d.prediction", report))
             names = artifact.strings("name")
             with report.task("figures", total=len(names)) as task:
                 figures = measure(artifact, task) if names else {}

@@ -1,6 +1,5 @@
 """sym3d bench: how fast this machine does each part of the work."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -51,7 +50,7 @@ def main(
     request = BenchRequest(_counts("--size", size), _counts("--batch", batch), width, names(part), device)
     result = run(request, report=context.obj)
     if as_json:
-        print_json(asdict(result))
+        print_json(result)
         return
     speeds = {f"matmul {precision}": f"{speed:,.0f} GFLOP/s" for precision, speed in result.matmul.items()}
     print_table(["machine", "here"], list((result.machine | speeds).items()))
@@ -67,6 +66,7 @@ def main(
             ]
             for row in result.rows
         ],
+        spare=("MiB", "peak", "GFLOP"),
     )
     if result.growth:
         print()

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
-from sym3d_cli.options import Ambient, Diffuse, Light, Rows, lamp
+from sym3d_cli.console import print_json, print_lines
+from sym3d_cli.options import Ambient, AsJson, Diffuse, Light, Rows, lamp
 
 EXAMPLES = (
     "sym3d composite photo.sym3d/prediction.h5 photo.jpg --light -1,0.5 -o relit.png",
@@ -26,6 +26,7 @@ def main(
         float | None, typer.Option("--yaw", help="Turn by so many degrees, positive to the picture's right.")
     ] = None,
     rows: Rows = None,
+    as_json: AsJson = False,
 ) -> None:
     """Relight or turn what was found in a photograph, within the photograph, at its full size."""
     from stages.composite import CompositeRequest, run
@@ -33,4 +34,4 @@ def main(
     request = CompositeRequest(prediction, photo, out, lamp(light), ambient, diffuse, yaw, tuple(rows or ()))
     result = run(request, report=context.obj)
     context.obj.note(f"changed {', '.join(result.names)}")
-    print_lines([result.picture])
+    print_json(result) if as_json else print_lines([result.picture])

@@ -14,6 +14,6 @@ def main(context: typer.Context, as_json: AsJson = False) -> None:
 
     result = run(DoctorRequest(), report=context.obj)
     if as_json:
-        print_json({"facts": result.facts, "advice": result.advice})
+        print_json(result)
         return
     print_table(["what", "here"], [*result.facts.items(), *(("advice", line) for line in result.advice)])

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
-from sym3d_cli.options import Background, Device, Only, PictureSize, Rows, VideoFormats, names
+from sym3d_cli.console import print_json, print_lines
+from sym3d_cli.options import AsJson, Background, Device, Only, PictureSize, Rows, VideoFormats, names
 
 EXAMPLES = (
     "sym3d edit faces.sym3d/prediction.h5 -o edited --frontal --symmetric",
@@ -35,6 +35,7 @@ def main(
     size: PictureSize = 512,
     background: Background = "#ebebeb",
     device: Device = None,
+    as_json: AsJson = False,
 ) -> None:
     """Turn items to the front, replace the half that the photograph hides, or blend one into another."""
     from stages.edit import EditRequest, run
@@ -53,4 +54,5 @@ def main(
         device=device,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])])
+    paths = [*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])]
+    print_json(result) if as_json else print_lines(paths)

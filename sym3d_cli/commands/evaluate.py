@@ -1,13 +1,12 @@
 """sym3d eval: how far a model is from the truth."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sym3d_cli.console import print_json, print_table
-from sym3d_cli.options import AsJson, Batch, Device, Ema, Overwrite, Split, names
+from sym3d_cli.options import AsJson, Batch, Device, Ema, Overwrite, Split, model_names, names
 
 EXAMPLES = (
     "sym3d eval --metric side,mad",
@@ -28,7 +27,10 @@ def main(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(help="A run folder, checkpoint, shipped model or prediction file; left out: the newest run."),
+        typer.Argument(
+            help="A run folder, checkpoint, shipped model or prediction file; left out: the newest run.",
+            autocompletion=model_names,
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -67,7 +69,7 @@ def main(
     )
     result = run(request, report=context.obj)
     if as_json:
-        print_json(asdict(result))
+        print_json(result)
         return
     metrics = names(metric)
     heads = [PRINTED.get(name, (name, 1.0))[0] for name in metrics]

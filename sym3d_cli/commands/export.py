@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
+from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import (
+    AsJson,
     Background,
     DepthMaps,
     Device,
@@ -21,6 +22,7 @@ from sym3d_cli.options import (
     Texture,
     Triangles,
     VideoFormats,
+    Videos,
     names,
 )
 
@@ -52,14 +54,7 @@ def main(
     normals: NormalMap = False,
     rows: Rows = None,
     only: Only = None,
-    video: Annotated[
-        str,
-        typer.Option(
-            "--video",
-            metavar="MOTIONS",
-            help="Videos of each item, separated by commas: swing, turntable, frontal, wireframe, normals, light.",
-        ),
-    ] = "",
+    video: Videos = "",
     video_format: VideoFormats = "mp4,gif",
     size: PictureSize = 512,
     background: Background = "#ebebeb",
@@ -70,6 +65,7 @@ def main(
     truth: Annotated[
         Path | None, typer.Option("--truth", help="A sym3d.images file whose depth the sheet shows beside ours.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write meshes, maps, videos and contact sheets; OBJ meshes when nothing is named. Names hold the choices."""
     from stages.export import ExportRequest, run
@@ -97,4 +93,5 @@ def main(
         truth=truth,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.meshes, *result.maps, *result.videos, *result.sheets])
+    paths = [*result.meshes, *result.maps, *result.videos, *result.sheets]
+    print_json(result) if as_json else print_lines(paths)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
-from sym3d_cli.options import Device, Overwrite
+from sym3d_cli.console import print_json, print_lines
+from sym3d_cli.options import AsJson, Device, Overwrite
 
 EXAMPLES = (
     "sym3d features data/cats.h5 data/cats.features.h5",
@@ -24,6 +24,7 @@ def main(
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Same seed, same features (on a CPU).")] = 0,
     device: Device = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learn features for the perceptual loss from unlabelled images; the same command again resumes."""
     from stages.features import FeaturesRequest, run
@@ -36,4 +37,4 @@ def main(
         context.obj.note(f"{result.out} was already complete")
     context.obj.note(f"tells {result.accuracy:.1%} of held-out crops' turns (25% by chance)")
     context.obj.note(f"next: sym3d train RECIPE -s loss.features=self -s loss.features_path={result.out}")
-    print_lines([result.out])
+    print_json(result) if as_json else print_lines([result.out])

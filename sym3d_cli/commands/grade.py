@@ -1,6 +1,5 @@
 """sym3d grade: will these pictures do?"""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,7 @@ def main(
 
     result = run(GradeRequest(file), report=context.obj)
     if as_json:
-        print_json(asdict(result))
+        print_json(result)
         return
     rows = [[f.check, f.shown, f.wanted, "ok" if f.ok else "warn"] for f in result.findings]
     print_table(["check", "figure", "wanted", "verdict"], rows)

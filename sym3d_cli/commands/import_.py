@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
-from sym3d_cli.options import Overwrite
+from sym3d_cli.console import print_json, print_lines
+from sym3d_cli.options import AsJson, Overwrite
 
 EXAMPLES = ("sym3d import checkpoint030.pth faces.h5 --like faces", "sym3d import cats.pth cats.h5 --like cats")
 
@@ -24,6 +24,7 @@ def main(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read a checkpoint of the reference implementation, without unpickling anything."""
     from stages.convert import ImportRequest, run
@@ -34,4 +35,4 @@ def main(
     if result.left_out:
         context.obj.note(f"left out: {', '.join(result.left_out)}")
     context.obj.note(f"next: sym3d infer {result.checkpoint} photo.png --export obj")
-    print_lines([result.checkpoint])
+    print_json(result) if as_json else print_lines([result.checkpoint])

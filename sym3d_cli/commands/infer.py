@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
+from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import (
+    AsJson,
     Batch,
+    Checkpoint,
     Device,
     Ema,
     Meshes,
@@ -36,7 +38,7 @@ LEAST = 5  # images whose reliability is shown: the lowest
 
 def main(
     context: typer.Context,
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, a run folder, or a model that comes with sym3d.")],
+    checkpoint: Checkpoint,
     inputs: Annotated[list[Path], typer.Argument(help="Images, folders, zips, or sym3d.images files.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The folder of results; left out: named after the first input.")
@@ -57,6 +59,7 @@ def main(
     batch: Batch = 16,
     device: Device = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict depth, albedo, light and viewpoint of images; the same command again resumes."""
     from stages.infer import InferRequest, run
@@ -92,4 +95,4 @@ def main(
     context.obj.note(f"reliability: {lowest}")
     if result.images_per_second:
         context.obj.note(f"{result.images} images, {result.images_per_second:.1f} images/s")
-    print_lines([result.prediction, result.sheet, *result.meshes])
+    print_json(result) if as_json else print_lines([result.prediction, result.sheet, *result.meshes])

@@ -1,12 +1,11 @@
 """sym3d info: what an artifact holds and where it came from."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_json, print_lines, print_table
+from sym3d_cli.console import print_json, print_table, print_wrapped
 from sym3d_cli.options import AsJson
 
 EXAMPLES = ("sym3d info data/cats.h5", "sym3d info runs/cats --verify", "sym3d info cats.sym3d/prediction.h5 --json")
@@ -22,13 +21,13 @@ def main(
     from stages.inspect import InfoRequest, run
 
     if not file.exists():
-        from stages.loading import shipped_models
+        from stages.shipped import shipped_models
 
         file = shipped_models().get(str(file), file)
     file = file / "checkpoint.h5" if (file / "checkpoint.h5").is_file() else file
     result = run(InfoRequest(file, verify=verify), report=context.obj)
     if as_json:
-        print_json(asdict(result))
+        print_json(result)
         return
     checked = " (verified)" if verify else ""
     print_table(
@@ -48,8 +47,9 @@ def main(
             [d.name, "×".join(map(str, d.shape)) or "one", d.dtype, d.axes, d.unit, d.range, d.frame]
             for d in result.datasets
         ],
+        spare=("frame", "range", "unit"),
     )
     print("\nmade from")
     for depth, link in result.origin.walk():
         about = [link.schema, link.digest[:12], link.created, link.revision, link.command]
-        print_lines(["  " * depth + f"{link.name}  " + " · ".join(part for part in about if part)])
+        print_wrapped(["  " * depth + f"{link.name}  " + " · ".join(part for part in about if part)])

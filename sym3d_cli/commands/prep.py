@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_table
-from sym3d_cli.options import Crop, Overwrite, Perturb, Size
+from sym3d_cli.console import print_json, print_table
+from sym3d_cli.options import AsJson, Crop, Overwrite, Perturb, Size
 
 EXAMPLES = (
     "sym3d prep cats/ data/cats.h5 --crop cat",
@@ -28,6 +28,7 @@ def main(
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads; left out: one per core.")] = None,
     perturb: Perturb = False,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Crop, resize and split photographs into a sym3d.images file, and grade it; the same command again resumes."""
     from stages import grade
@@ -40,5 +41,8 @@ def main(
     graded = grade.run(grade.GradeRequest(result.path), report=context.obj).findings
     well = sum(finding.ok for finding in graded)
     context.obj.note(f"{well} of {len(graded)} checks went well; sym3d grade {result.path} shows their figures")
+    if as_json:
+        print_json(result)
+        return
     skipped = [(f"skipped: {reason}", number) for reason, number in result.reasons.items()]
     print_table(["file", result.path], [("images", result.count), *result.splits.items(), *skipped])

@@ -8,14 +8,17 @@ import typer
 
 from stages.errors import OutputError
 from sym3d_cli.console import print_json, print_lines, print_table
-from sym3d_cli.options import AsJson, epilog
+from sym3d_cli.options import AsJson, epilog, recipe_names
 
 EXAMPLES = ("sym3d recipes list", "sym3d recipes show cats", "sym3d recipes copy small mine.toml")
 
 app = typer.Typer(
     invoke_without_command=True, help="List, show or copy the recipes that come with sym3d; explain their keys."
 )
-Name = Annotated[str, typer.Argument(help="A recipe's name, as in `sym3d recipes list`, or a recipe file.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="A recipe's name, as in `sym3d recipes list`, or a recipe file.", autocompletion=recipe_names),
+]
 
 
 @app.callback()
@@ -42,9 +45,10 @@ def _about(path: Path) -> str:
 
 
 @app.command("show", epilog=epilog(["sym3d recipes show cats"]))
-def show(name: Name) -> None:
+def show(name: Name, as_json: AsJson = False) -> None:
     """Print a recipe as it is written; `sym3d train --check` prints it with every default filled in."""
-    print_lines(_text(name).replace("\t", "    ").splitlines())
+    text = _text(name)
+    print_json({"recipe": name, "text": text}) if as_json else print_lines(text.replace("\t", "    ").splitlines())
 
 
 @app.command("copy", epilog=epilog(["sym3d recipes copy cats", "sym3d recipes copy small mine.toml"]))
@@ -52,6 +56,7 @@ def copy(
     name: Name,
     target: Annotated[Path | None, typer.Argument(help="The new file; left out: NAME.toml in this folder.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Copy a recipe, to make it your own."""
     text = _text(name)
@@ -67,7 +72,7 @@ def copy(
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OutputError(target, f"cannot be written ({error.strerror})", "choose another place") from None
-    print_lines([target])
+    print_json({"recipe": target}) if as_json else print_lines([target])
 
 
 @app.command("keys", epilog=epilog(["sym3d recipes keys", "sym3d recipes keys optim"]))

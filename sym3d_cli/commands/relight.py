@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
+from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import (
     Ambient,
+    AsJson,
     Background,
     Device,
     Diffuse,
@@ -47,6 +48,7 @@ def main(
     size: PictureSize = 512,
     background: Background = "#ebebeb",
     device: Device = None,
+    as_json: AsJson = False,
 ) -> None:
     """Relight items, seen as in the input and from the front; what is not given of the light stays as it is."""
     from stages.relight import RelightRequest, run
@@ -69,4 +71,5 @@ def main(
         device=device,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])])
+    paths = [*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])]
+    print_json(result) if as_json else print_lines(paths)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines, print_table
+from sym3d_cli.console import print_json, print_lines, print_table
+from sym3d_cli.options import AsJson
 
 EXAMPLES = (
     "sym3d reproduce baselines data/synfaces.h5",
@@ -44,11 +45,15 @@ def main(
         ),
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table.")] = Path("results"),
+    as_json: AsJson = False,
 ) -> None:
     """Train and evaluate every row of a table of the paper, and write it next to the paper's figures."""
     from stages.reproduce import ReproduceRequest, run
 
     request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, checkpoint, pretrain)
     result = run(request, report=context.obj)
+    if as_json:
+        print_json(result)
+        return
     print_table(result.head, [line.cells() for line in result.lines])
     print_lines(result.files)

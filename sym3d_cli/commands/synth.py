@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_lines
-from sym3d_cli.options import Overwrite, Perturb, Size
+from sym3d_cli.console import print_json, print_lines
+from sym3d_cli.options import AsJson, Overwrite, Perturb, Size
 
 EXAMPLES = (
     "sym3d synth data/synfaces.h5 -n 20000 --seed 0",
@@ -45,6 +45,7 @@ def main(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make synthetic faces or cars with true depth, viewpoint and light; the same command again resumes."""
     from stages.synth import SynthRequest, run
@@ -62,4 +63,4 @@ def main(
         morphable=morphable,
     )
     result = run(request, report=context.obj)
-    print_lines([result.out])
+    print_json(result) if as_json else print_lines([result.out])

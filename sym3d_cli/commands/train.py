@@ -10,8 +10,8 @@ import typer
 
 from stages.errors import InputError, UsageError
 from stages.progress import Silent
-from sym3d_cli.console import print_lines
-from sym3d_cli.options import Overwrite, Settings
+from sym3d_cli.console import print_json, print_lines
+from sym3d_cli.options import AsJson, Overwrite, Settings, recipe_names
 
 EXAMPLES = (
     "sym3d train recipes/cats.toml",
@@ -24,7 +24,12 @@ EXAMPLES = (
 
 def main(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a recipe that comes with sym3d.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe file, or the name of a recipe that comes with sym3d.", autocompletion=recipe_names
+        ),
+    ],
     settings: Settings = None,
     data: Annotated[Path | None, typer.Option("--data", help="Train on this file instead of data.images.")] = None,
     init: Annotated[
@@ -34,6 +39,7 @@ def main(
     name: Annotated[str | None, typer.Option("--name", help="Name of the run; left out: the recipe's name.")] = None,
     overwrite: Overwrite = False,
     check: Annotated[bool, typer.Option("--check", help="Print the resolved recipe and stop.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model by a recipe, into runs/NAME; the same command again resumes."""
     from stages.recipe import find_images, find_recipe, load_recipe
@@ -58,7 +64,7 @@ def main(
     if recipe.endswith(".toml") and found != Path(recipe):
         report.note(f"{recipe} is not here: this is the recipe that comes with sym3d, {found}")
     if check:
-        print(loaded.text(), end="")
+        print_json(loaded.model_dump()) if as_json else print(loaded.text(), end="")
         return
 
     from stages.train import TrainRequest, run
@@ -69,7 +75,7 @@ def main(
     figures = " · ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     report.note(f"{result.steps} steps in {result.seconds:.0f} s" + (f" · {figures}" if figures else ""))
     report.note(f"next: sym3d eval {result.run_dir}")
-    print_lines([result.checkpoint])
+    print_json(result) if as_json else print_lines([result.checkpoint])
 
 
 def _naming(key: str, path: Path) -> str:

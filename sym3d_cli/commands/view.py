@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.options import Looked, MostItems
+from sym3d_cli.console import print_json
+from sym3d_cli.options import AsJson, Looked, MostItems
 
 EXAMPLES = ("sym3d view runs/cats", "sym3d view runs --port 8080", "sym3d view faces.sym3d/prediction.h5")
 
@@ -17,6 +18,7 @@ def main(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
     most: MostItems = 500,
+    as_json: AsJson = False,
 ) -> None:
     """Serve the report's pages to a browser on this machine until Ctrl-C; they follow a training that runs."""
     from stages.view import ViewRequest, run
@@ -24,4 +26,8 @@ def main(
     if host not in ("127.0.0.1", "localhost", "::1"):
         context.obj.warn(f"everyone who can reach {host} sees these results, without a password")
     request = ViewRequest(tuple(inputs), host, port, most)
-    run(request, ready=lambda url: print(url, flush=True), report=context.obj)
+
+    def ready(url: str) -> None:
+        print_json({"url": url}) if as_json else print(url, flush=True)
+
+    run(request, ready=ready, report=context.obj)

@@ -2,13 +2,19 @@
 
 import io
 import json
+import re
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
-from sym3d_cli import console
-from sym3d_cli.console import Reporter, clean, print_json, print_table
+from sym3d_cli import console, live
+from sym3d_cli.console import Reporter, print_json, print_table, print_wrapped
+from sym3d_cli.text import clean, register_plain
 
 
 def test_clean_leaves_text_and_escapes_the_rest():
@@ -37,7 +43,9 @@ def test_work_that_was_already_done_says_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_the_last_line_is_said_even_when_it_fails(capsys):
+def test_the_last_line_is_said_even_when_it_fails(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
     report = Reporter()
     with pytest.raises(ZeroDivisionError), report.task("infer", total=10) as task:  # noqa: PT012
         task.advance(3)
@@ -45,18 +53,136 @@ def test_the_last_line_is_said_even_when_it_fails(capsys):
     assert capsys.readouterr().err.startswith("infer 3/10")
 
 
-def test_progress_on_a_terminal():
-    report, screen = Reporter(), io.StringIO()
-    report.console = Console(file=screen, force_terminal=True, width=120)
+def test_rates_that_people_can_read():
+    assert [live.rate(*case) for case in ((0, 5), (9, 0), (10_000, 4), (1, 2), (2, 25))] == [
+        *("", "", "2,500.0/s", "0.5/s"),
+        "12 s each",
+    ]
+
+
+def test_work_done_at_once_says_nothing(capsys):
+    report = Reporter()
+    with report.task("checking", total=1) as task:
+        task.advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_part_of_other_work_says_nothing_unless_it_takes_long(capsys, monkeypatch):
+    clock = iter(range(0, 1000))
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+    report = Reporter()
+    with report.task("train", total=9) as task:
+        task.advance(4)
+        with report.task("validating", total=2) as inner:
+            inner.advance(2)
+        task.advance(5)
+    assert "validating" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """A reporter, and what its terminal of 80 columns and 24-bit colours has been sent."""
+
+    def make(**how):
+        sent = io.StringIO()
+        monkeypatch.setattr(live, "QUICK", 0.0)  # nothing here takes long
+        report = Reporter()
+        how = {"width": 80, "height": 24, "color_system": "truecolor", "_environ": {"TERM": "xterm"}, **how}
+        report.console = Console(file=sent, force_terminal=True, **how)
+        monkeypatch.setattr(Console, "encoding", "utf-8")  # a StringIO has none
+        return report, sent
+
+    return make
+
+
+def test_progress_on_a_terminal(screen):
+    report, sent = screen(width=120)
     with report.task("train", total=4, done=1) as task:
         task.advance(2, "loss [red]0.5")
         report.note("hello [b]")
         with report.task("eval", total=1) as inner:
             inner.advance()
-    shown = screen.getvalue()
+            report._display._live.refresh()
     for part in ("train", "3/4", "loss [red]0.5", "hello [b]", "eval"):
-        assert part in shown
-    assert report._progress is None
+        assert part in sent.getvalue()
+    assert report._display is None
+
+
+def test_what_was_done_at_once_is_wiped_from_the_terminal(screen, monkeypatch):
+    report, sent = screen()
+    monkeypatch.setattr(live, "QUICK", 60.0)
+    with report.task("checking", total=1) as task:
+        task.advance()
+    assert sent.getvalue().rpartition("\x1b[2K")[2].count("checking") == 0
+
+
+LOG = {
+    "step": 100,
+    "seconds": 9.5,
+    "images_per_second": 42.123,
+    "total": 0.61234,
+    **{key: 0.123456 for key in ("photo", "photo_flip", "perceptual", "perceptual_flip", "gradient_norm")},
+}
+
+
+def shown_lines(sent):
+    """What was drawn, escape codes taken out."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent).replace("\r", "\n").splitlines()
+
+
+def test_the_table_of_a_training_fits_80_columns_and_10_lines(screen):
+    report, sent = screen()
+    with report.task("train " + "long-name" * 10, total=400) as task:
+        for step, side in ((100, 1.5), (200, 1.2), (300, 1.4)):
+            report.figures(LOG | {"step": step, "side": side, "mad": 20 + side})
+            task.advance(100, "loss 0.5")
+            report._display._live.refresh()
+        report.figures(LOG | {"step": 400})
+    drawn = shown_lines(sent.getvalue())
+    assert max(map(cell_len, drawn)) <= 80
+    last = drawn[max(at for at, line in enumerate(drawn) if line.startswith("train")) :]
+    assert 4 < len(last) <= 10
+    text = "\n".join(last)
+    for part in ("400", "300/400", "loss 0.612", "perceptual flip 0.123", "gradient norm 0.123", "images/s 42.1"):
+        assert part in text, part
+    assert re.search(r"SIDE ×10⁻² +1\.40 +best 1\.20 at step 200", text)
+    assert re.search(r"MAD ° +21\.4 +best 21\.2 at step 200", text)
+    assert "loss 0.5 " not in text, "the status only repeats the figures"
+
+
+def test_a_picture_is_drawn_in_half_blocks(screen):
+    report, sent = screen()
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:4] = (255, 0, 0)
+    pixels[4:, :8] = (0, 128, 255)
+    with report.task("train", total=1):
+        report.picture(pixels)
+    rows = [line for line in shown_lines(sent.getvalue()) if "▀" in line]
+    assert rows == ["▀" * 64] * 16
+    assert "\x1b[38;2;255;0;0;48;2;255;0;0m▀" in sent.getvalue()
+    assert "\x1b[38;2;0;128;255;48;2;0;128;255m▀" in sent.getvalue()
+    assert "\x1b[38;2;0;0;0;48;2;0;0;0m▀" in sent.getvalue()
+
+
+@pytest.mark.parametrize("how", [{"color_system": "256"}, {"no_color": True}, {"width": 60}])
+def test_no_picture_where_the_terminal_cannot(screen, how):
+    report, sent = screen(**how)
+    with report.task("train", total=1):
+        report.picture(np.zeros((8, 16, 3), np.uint8))
+    assert "▀" not in sent.getvalue()
+
+
+def test_a_dumb_terminal_gets_lines(screen):
+    report, sent = screen(_environ={"TERM": "dumb"}, color_system=None)
+    with report.task("train", total=1):
+        assert report._display is None
+        report.figures(LOG)
+    assert "\x1b" not in sent.getvalue()
+
+
+def test_letters_that_the_locale_lacks():
+    assert "SIDE ×10⁻² · 猫 …".encode("ascii", register_plain()) == b"SIDE x10-2 | \\u732b ..."
+    assert "SIDE ×10⁻² · ü".encode("latin-1", register_plain()) == b"SIDE \xd710-\xb2 \xb7 \xfc"
 
 
 def test_quiet_keeps_warnings(capsys):
@@ -82,6 +208,44 @@ def test_a_table_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     print_table(["name", "n"], [["[b]a", 1]])
     assert "[b]a" in capsys.readouterr().out
+
+
+def narrow(monkeypatch, columns):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+def test_a_narrow_terminal_is_shown_fewer_columns(capsys, monkeypatch):
+    narrow(monkeypatch, 40)
+    rows = [["a" * 20, "b" * 12, "c" * 12], ["a", "b", "c"]]
+    print_table(["name", "unit", "frame"], rows, spare=("frame", "unit"))
+    head, *_ = lines = shown_lines(capsys.readouterr().out)
+    assert head.split() == ["name", "unit"]
+    assert lines[-1].strip() == "not shown, for want of room: frame"
+    assert max(map(cell_len, lines)) <= 40
+    narrow(monkeypatch, 100)
+    print_table(["name", "unit", "frame"], rows, spare=("frame", "unit"))
+    assert shown_lines(capsys.readouterr().out)[0].split() == ["name", "unit", "frame"]
+
+
+def test_wrapped_lines_are_indented_on_a_terminal_only(capsys, monkeypatch):
+    print_wrapped(["  " + "word " * 20])
+    assert capsys.readouterr().out == "  " + "word " * 20 + "\n"
+    narrow(monkeypatch, 40)
+    print_wrapped(["  " + "word " * 20])
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("  word")
+    assert others
+    assert all(line.startswith("      word") for line in others)
+
+
+def test_json_of_a_result(capsys):
+    @dataclass(frozen=True)
+    class Inner:
+        path: Path
+
+    print_json({"a": Inner(Path("b/c.h5")), "d": [Inner(Path("e"))]})
+    assert json.loads(capsys.readouterr().out) == {"a": {"path": "b/c.h5"}, "d": [{"path": "e"}]}
 
 
 def test_json_has_no_nan(capsys):

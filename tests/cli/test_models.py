@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stages.loading import shipped_models
+from stages.shipped import shipped_models
 
 MOST_BYTES = 16 * 2**20
 ASKED = ("Takes", "Networks", "Trained on", "Licence", "By", "Figures", "**Intended use.**", "**Limits.**")

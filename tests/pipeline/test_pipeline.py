@@ -70,7 +70,7 @@ def test_the_shipped_model_beats_constant_depth_on_faces_it_never_saw(folder):
 
 
 def test_shipped_weights_are_small(folder):
-    from stages.loading import shipped_models
+    from stages.shipped import shipped_models
 
     sizes = {name: path.stat().st_size for name, path in shipped_models().items()}
     assert sizes["synfaces-small"] <= 4 * 2**20

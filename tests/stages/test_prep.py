@@ -144,7 +144,7 @@ def test_every_bad_file_is_skipped_with_its_reason(tmp_path):
     assert result.reasons["duplicate"] == 2
     assert result.upscaled == 3
     assert any("enlarged" in text for text in report.warnings)
-    assert report.tasks == [["reading", 15, 15], ["preparing", 15, 15]]
+    assert report.tasks == [["reading", 15, 15], ["preparing", 15, 15], ["writing out.h5", 25, 25]]
     with open_artifact(tmp_path / "out.h5", "sym3d.images") as artifact:
         assert artifact.strings("skipped/name") == [name for name, _ in result.skipped]
 

@@ -93,7 +93,7 @@ def test_two_processes_take_the_steps_of_one(model, tmp_path):
 def assert_alike(ours: np.ndarray, theirs: np.ndarray, name: str = "") -> None:
     """But for rounding, and single steps: of two viewpoints that explain an image equally well, it decides between."""
     assert np.array_equal(np.isnan(ours), np.isnan(theirs)), name
-    assert np.nanquantile(np.abs(ours - theirs) / (np.abs(ours) + 2e-3), 0.8) < 1e-3, name
+    assert np.nanquantile(np.abs(ours - theirs) / (np.abs(ours) + 2e-3), 0.8) < 5e-3, name
 
 
 def test_both_are_stopped_and_resumed_as_one(tmp_path):
