@@ -1,6 +1,7 @@
 """Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
 
 import copy
+import math
 import time
 from collections import deque
 from contextlib import contextmanager, nullcontext
@@ -17,11 +18,13 @@ from stages.device import flushing_denormals, pick_device
 from stages.errors import InputError, MissingPartError, PeerLostError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
+from stages.keeping import best_of, best_so_far, forget_others, keep_previous, score_of
 from stages.loading import build_features, build_model, load_model
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
 from stages.steps import Losses, TrainingImages, read_losses, take_step
+from stages.training_log import append
 from stages.validation import ValidationImages, validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
@@ -91,6 +94,9 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     saved, stopped, warned = state.step, False, set()  # the step of the checkpoint, Ctrl-C, what was warned of
     unread: deque[dict[str, Tensor]] = deque()  # the losses of the last steps
     pending: list[dict[str, float]] = []  # those read and not logged
+    if ranks.first and not state.step:
+        forget_others(checkpoint)
+    best = best_so_far(checkpoint) if state.step else math.inf
 
     def read(behind: int = 0) -> None:
         """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
@@ -103,13 +109,15 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     def log() -> None:
         read()
         if pending:
-            state.log.append(_log_row(state, pending, recipe.optim.batch))
+            append(state.log, _log_row(state, pending, recipe.optim.batch))
             pending.clear()
 
     def keep() -> None:
         nonlocal saved
         log()  # a saved run has a complete log
         if ranks.first:
+            if saved:
+                keep_previous(checkpoint, saved, recipe.run.keep_last)
             save(checkpoint, state, provenance, total)
         saved = state.step
 
@@ -135,6 +143,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                 if judged:
                     metrics, signs = validate(state.best, data.validation, ranks)
                     state.log[-1] |= metrics
+                if judged and recipe.run.keep_best and score_of(metrics) < best:
+                    best = score_of(metrics)
+                    if ranks.first:  # before checkpoint.h5: a kill between them must not lose the best
+                        save(best_of(checkpoint), state, provenance, total)
                 if kept:
                     keep()
                 if judged and ranks.first:  # after saving: a picture that cannot be written must not cost the weights

@@ -180,8 +180,13 @@ class RunSection(_Section):
     """Steps between validations."""
     save_every: Count = 1000
     """Steps between saved checkpoints."""
+    keep_last: int = Field(1, ge=1, le=1000)
+    """How many saved checkpoints stay: checkpoint.h5 and the ones before it, as checkpoint.0012000.h5."""
+    keep_best: bool = False
+    """Also keep checkpoint.best.h5, of the validation with the lowest SIDE, or without ground truth the lowest
+    difference between images and reconstructions."""
     log_every: Count = 20
-    """Steps between rows of the log."""
+    """Steps between rows of the log; in runs of more than 4,000 rows older ones are averaged, in 2,000 at most."""
     validate_images: Count = 256
     """At most this many images are validated on."""
     tensorboard: bool = False
