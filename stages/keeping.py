@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay: checkpoint.h5, the newest; the ones before it and the best under names of their own."""
+"""Which checkpoints of a run stay: the newest, and under names of their own the ones before it and the best."""
 
 import math
 import re

@@ -28,6 +28,7 @@ from sym3d_cli.commands import (
     relight,
     report,
     reproduce,
+    rerun,
     synth,
     train,
     view,
@@ -144,6 +145,7 @@ for name, module in {
     "report": report,
     "view": view,
     "reproduce": reproduce,
+    "rerun": rerun,
     "bench": bench,
     "doctor": doctor,
 }.items():

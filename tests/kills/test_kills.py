@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,8 @@ validate_images = 1
 @dataclass(frozen=True)
 class Command:
     """``line`` names files in the folder of ``inputs``. What a kill leaves under a final name is what an undisturbed
-    run would have put there; only files ``on_the_way`` may be of an earlier moment, such as a checkpoint. Those with times
-    in them are ``ignored``."""
+    run would have put there; only files ``on_the_way`` may be of an earlier moment, such as a checkpoint. Those that
+    hold times are ``ignored``."""
 
     line: str
     on_the_way: tuple[str, ...] = ()
@@ -93,6 +94,12 @@ class Forks:
         self.process.stdin.write(json.dumps({"argv": argv, "cwd": str(cwd), "signals": list(signals)}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    @cache  # noqa: B019 (as long as the tests)
+    def whole(self, name: str) -> tuple[float, dict[str, object]]:
+        """How long an undisturbed run takes, and what it leaves."""
+        folder = self.folder / f"{name}-whole"
+        return self.finish(COMMANDS[name].line, folder), contents(folder, COMMANDS[name])
 
     def said(self, cwd: Path) -> str:
         return Path(f"{cwd}.err").read_text(encoding="utf-8")
@@ -148,9 +155,7 @@ def left_over(folder: Path) -> list[str]:
 
 def kill_again_and_again(forks: Forks, name: str, kills: int, seed: int) -> None:
     command, moments = COMMANDS[name], random.Random(seed)
-    whole = forks.folder / f"{name}-whole"
-    seconds = forks.finish(command.line, whole)
-    wanted = contents(whole, command)
+    seconds, wanted = forks.whole(name)
     assert wanted
     done = tries = 0
     while done < kills:
@@ -180,3 +185,38 @@ def test_a_few_kills(forks, name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_hundred_kills(forks, name):
     kill_again_and_again(forks, name, kills=100, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("prep", [signal.SIGTERM]),
+        ("synth", [signal.SIGINT]),
+        ("infer", [signal.SIGINT, signal.SIGINT]),
+        ("train", [signal.SIGTERM]),
+        ("train", [signal.SIGINT, signal.SIGINT]),
+    ],
+)
+def test_stopped_in_the_middle_it_says_so_and_resumes(forks, name, numbers):
+    """Ctrl-C, a batch queue's SIGTERM, and an impatient second Ctrl-C."""
+    seconds, wanted = forks.whole(name)
+    for share in (0.5, 0.35, 0.2, 0.1):  # a machine at work on other things is now slower, now faster
+        folder = forks.folder / f"{name}-{'-'.join(map(str, numbers))}-{share}"
+        signals = [(share * seconds + 0.02 * at, number) for at, number in enumerate(numbers)]
+        stopped = forks.run(COMMANDS[name].line, folder, signals)
+        if stopped["code"]:
+            break
+    assert stopped["code"] == 130, forks.said(folder)
+    assert stopped["seconds"] < 30
+    assert forks.said(folder).endswith("sym3d: interrupted; run the same command again to resume\n")
+    assert "Traceback" not in forks.said(folder)
+    forks.finish(COMMANDS[name].line, folder)
+    assert contents(folder, COMMANDS[name]) == wanted
+    assert not left_over(folder)
+
+
+@pytest.mark.parametrize("name", ["prep", "synth", "eval", "infer", "export"])
+def test_the_same_command_gives_the_same_bytes(forks, name):
+    folder = forks.folder / f"{name}-again"
+    forks.finish(COMMANDS[name].line, folder)
+    assert contents(folder, COMMANDS[name]) == forks.whole(name)[1]

@@ -1,5 +1,5 @@
-"""``python long_run.py FOLDER STEPS``: train the tiniest recipe, and print step, bytes in memory, open files, bytes of the
-checkpoint now and then, a line of JSON each."""
+"""``python long_run.py FOLDER STEPS``: train the tiniest recipe, and print step, bytes in memory, open files and size
+of the checkpoint a hundred times, as lines of JSON."""
 
 import json
 import os
