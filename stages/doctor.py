@@ -48,6 +48,7 @@ def run(request: DoctorRequest, *, report: Report = Silent()) -> DoctorResult:
         "rasteriser": ", ".join(available_backends()),
         "tensorboard": _part("tensorboard", "tensorboard"),
         "pytorch3d": _part("pytorch3d", "pytorch3d"),
+        "usd-core": _part("pxr", "usd"),
         "shipped models": ", ".join(shipped_models()) or "none",
         "shipped recipes": ", ".join(shipped_recipes()),
     }

@@ -1,6 +1,6 @@
-"""How far predictions are from the truth: SIDE and MAD per image, next to trivial baselines on the same images."""
+"""How far predictions are from the truth, next to trivial baselines on the same images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
-from stages.core.metrics import evaluation_mask, mad, relief, side
 from stages.core.reliability import Trust, judge
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
@@ -19,11 +18,11 @@ from stages.loading import find_target, load_model
 from stages.predict import check_split, predict, split_rows
 from stages.progress import Report, Silent
 from stages.recipe import Recipe, find_images, parse_recipe
-from stages.truth import BASELINES, CHUNK, baseline_depth, open_truth, true_depth
+from stages.scoring import METRICS, Score, by_image, join, score, score_constant, summarise
+from stages.truth import BASELINES, baseline_depth, open_truth, true_depth
 
 __all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
 
-METRICS = {"side": side, "mad": mad, "relief": relief}
 SHEET_EACH = 5  # worst, and as many best
 ERRORS = ("side", "mad")  # of METRICS, those of which less is better
 SHEET_FIELDS = (
@@ -36,7 +35,8 @@ SHEET_FIELDS = (
 class EvaluateRequest:
     """target: a run folder, a checkpoint, a shipped model's name, or a sym3d.prediction file; None is the newest
     complete run under ``runs``. data: a sym3d.images file with truth; None is the one that the target's recipe names.
-    split: "test", "val", "train" or "all". metrics: what is summarised, of METRICS; the scores file always holds all.
+    split: "test", "val", "train" or "all". metrics: what is summarised, of METRICS; the scores file holds all
+    that the data set has the truth for. depthcorr needs key points, the others and the baselines need depth maps.
     baselines: of "null-depth" (any constant: both metrics ignore which) and "average-depth" (per pixel, the
     mean true depth of the foreground of the train split, or of the evaluated images where there is none; a pixel that
     is never foreground takes the mean of the others). Both are valid everywhere. out: the scores file, its sheet beside
@@ -54,15 +54,6 @@ class EvaluateRequest:
     ema: bool = True
     device: str | None = None
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Score:
-    """Over the images that could be judged. SIDE is a plain number (tables print it × 10⁻²), MAD is in degrees."""
-
-    mean: float
-    std: float  # of the population
-    count: int
 
 
 @dataclass(frozen=True)
@@ -118,11 +109,12 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
         if request.out and not request.overwrite:
             _refuse_stale(out, provenance)
         scores = _judge(target, request.batch, report)
+        found = {"model": scores}
         for baseline in request.baselines:
-            found = _judge_constant(baseline_depth(baseline, data, target.rows), target)
-            scores |= {f"baseline/{baseline}/{metric}": values for metric, values in found.items()}
-        summary = _summary(request, scores)
-        gaps = int(np.isnan(scores["side"]).sum())
+            depth = baseline_depth(baseline, data, target.rows)
+            found[baseline] = score_constant(depth, data, target.rows, target.fov)
+        summary = {who: summarise(figures, request.metrics, data, target.rows) for who, figures in found.items()}
+        gaps = int(np.isnan(scores[by_image(request.metrics[0])]).sum())
         if gaps == len(target.rows):
             raise InputError(path, "sees the object nowhere that the truth does", "train it for longer")
         if gaps:
@@ -132,7 +124,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
         write_artifact(
             out,
             "sym3d.scores",
-            {"name": [names[row] for row in target.rows], **scores},
+            {"name": [names[row] for row in target.rows], **scores, **_baselines(found)},
             provenance=provenance,
             attrs={
                 "summary": {who: {m: asdict(s) for m, s in found.items()} for who, found in summary.items()},
@@ -156,9 +148,15 @@ def _check_choices(request: EvaluateRequest) -> None:
 # -- what is judged ---------------------------------------------------------------------------------------------------
 
 
+def _wanted(request: EvaluateRequest) -> set[str]:
+    """The kinds of truth that the data set must have."""
+    wanted = {"keypoints" if metric == "depthcorr" else "depth" for metric in request.metrics}
+    return wanted | ({"depth"} if request.baselines else set())
+
+
 def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
     loaded = load_model(path, ema=request.ema)
-    data = open_truth(request.data or find_images(loaded.recipe), stack)
+    data = open_truth(request.data or find_images(loaded.recipe), stack, _wanted(request))
     if data.digest not in _ancestors(loaded.provenance):
         report.note(f"{path} was trained on other images than {data.path}")
     rows = split_rows(data, request.split, loaded.model.size)
@@ -178,7 +176,7 @@ def _ancestors(provenance: dict) -> set[str]:
 def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack) -> _Target:
     """A prediction's rows are found in the data set by name; it must have been made from this very data set."""
     parents = artifact.provenance.get("parents", [])
-    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack)
+    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack, _wanted(request))
     if data.digest not in [parent.get("digest") for parent in parents]:
         made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
         what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"
@@ -214,41 +212,16 @@ def _parent_recipe(artifact: Artifact) -> Recipe:
 # -- scores -----------------------------------------------------------------------------------------------------------
 
 
-def _scores(depth: torch.Tensor, valid: torch.Tensor, target: _Target, rows: np.ndarray) -> dict[str, np.ndarray]:
-    truth, foreground = true_depth(target.data, rows)
-    mask = evaluation_mask(foreground, valid)
-    # Normals look one pixel around: background next to the mask must be finite, and the mask keeps clear of it.
-    truth = torch.where(foreground, truth, 1.0)
-    return {
-        "side": side(depth, truth, mask).numpy(),
-        "mad": mad(depth, truth, mask, target.fov).numpy(),
-        "relief": relief(depth, truth, mask).numpy(),
-    }
-
-
 def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]:
     parts = []
     with report.task("eval", total=len(target.rows)) as task:
         for at in chunks(np.arange(len(target.rows)), batch):
             items = target.items(at)
             depth, valid = torch.from_numpy(items["depth"]), torch.from_numpy(items["valid"])
-            found = _scores(depth, valid, target, target.rows[at])
+            found = score(depth, valid, target.data, target.rows[at], target.fov)
             parts.append(found | {name: items[name] for name in ("reliability",) if name in items})
             task.advance(len(at))
-    return _join(parts)
-
-
-def _judge_constant(depth: torch.Tensor, target: _Target) -> dict[str, np.ndarray]:
-    """Scores of one depth map (H, W), valid everywhere, given as the answer for every image."""
-    parts = []
-    for at in chunks(np.arange(len(target.rows)), CHUNK):
-        same = depth.expand(len(at), -1, -1)
-        parts.append(_scores(same, torch.ones_like(same, dtype=torch.bool), target, target.rows[at]))
-    return _join(parts)
-
-
-def _join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return join(parts)
 
 
 def _trust(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[str, Trust]:
@@ -258,16 +231,13 @@ def _trust(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[str,
     return {m: judge(reliability, torch.from_numpy(scores[m])) for m in request.metrics if m in ERRORS}
 
 
-def _summary(request: EvaluateRequest, scores: dict[str, np.ndarray]) -> dict[str, dict[str, Score]]:
-    def score(values: np.ndarray) -> Score:
-        values = values[~np.isnan(values)].astype(np.float64)
-        return (
-            Score(float(values.mean()), float(values.std()), len(values)) if len(values) else Score(np.nan, np.nan, 0)
-        )
-
-    prefixes = {"model": "", **{baseline: f"baseline/{baseline}/" for baseline in request.baselines}}
+def _baselines(found: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The figures for each image of all but the model, under their names in the scores file."""
     return {
-        who: {metric: score(scores[prefix + metric]) for metric in request.metrics} for who, prefix in prefixes.items()
+        f"baseline/{who}/{name}": values
+        for who, scores in found.items()
+        for name, values in scores.items()
+        if who != "model" and values.ndim == 1
     }
 
 
@@ -297,18 +267,26 @@ def _refuse_stale(out: Path, provenance: dict) -> None:
 
 def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str) -> np.ndarray:
     """The worst images and the best, one a line with its scores."""
-    order = np.argsort(scores[metric])
-    order = order[~np.isnan(scores[metric][order])][::-1]
+    figures = scores[by_image(metric)]
+    order = np.argsort(figures)
+    order = order[~np.isnan(figures[order])]
+    if metric in ERRORS:
+        order = order[::-1]
     each = min(SHEET_EACH, len(order) // 2) or 1
     chosen = {"worst": order[:each], "best": order[::-1][:each] if len(order) > 1 else order[:0]}
     names, lines, labels = target.data.strings("name"), [], []
     for kind, places in chosen.items():
         for rank, at in enumerate(places):
             item = {field: values[0] for field, values in target.items(np.array([at])).items()}
-            row = target.rows[at]
-            depth, foreground = true_depth(target.data, np.array([row]))
-            truth = torch.where(foreground, depth, 0)[0].numpy()
+            row, truth = target.rows[at], None
+            if "depth" in target.data:
+                depth, foreground = true_depth(target.data, np.array([row]))
+                truth = torch.where(foreground, depth, 0)[0].numpy()
             lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
-            figures = f"SIDE {scores['side'][at]:.5f} · MAD {scores['mad'][at]:.2f}°"
-            labels.append(f"{kind} {rank + 1} · {names[row]} · {figures}")
+            labels.append(" · ".join([f"{kind} {rank + 1}", names[row], *_shown(scores, at)]))
     return contact_sheet(lines, labels)
+
+
+def _shown(scores: dict[str, np.ndarray], at: int) -> list[str]:
+    forms = {"side": "SIDE {:.5f}", "mad": "MAD {:.2f}°", "keypoint_relief": "key points' r {:.2f}"}
+    return [form.format(scores[name][at]) for name, form in forms.items() if name in scores]

@@ -1,4 +1,4 @@
-"""From a prediction file to files for other programs: meshes, videos, contact sheets."""
+"""From a prediction file to files for other programs: meshes, maps, videos, contact sheets."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,10 +10,11 @@ import numpy as np
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
 from stages.io.files import make_folder
+from stages.io.maps import DEPTHS
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.threads import chunks
-from stages.meshing import MESH_FIELDS, export_meshes
+from stages.meshing import MESH_FIELDS, export_maps, export_meshes, mesh_choices
 from stages.motions import check_videos, export_videos
 from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
@@ -31,11 +32,16 @@ class ExportRequest:
     """What to write of which items.
 
     prediction: a sym3d.prediction file.
-    formats:    of meshes: "obj", "glb", "ply"; empty for none.
+    formats:    of meshes: "obj", "glb", "ply", "stl", "usdz", or "points" for the vertices alone; empty for none.
     pose:       "canonical", or "input" for the input's viewpoint.
     rows, names: row numbers and item names; with both empty every item.
     texture:    "albedo", "shaded" for the canonical image under the input's light, or "photo" for the photograph.
     photos:     the photographs, for the last: images, folders, zips or lists of paths.
+    resolution: vertices along each side of a mesh, 16 to 512, and the size of maps; None: the prediction's own.
+    triangles:  at most so many in a mesh, 100 or more; None for all.
+    solid:      meshes closed by a flat back.
+    depth:      maps of depth: "png16", "exr", "npy"; empty for none.
+    normals:    a map of normals.
     videos:     of stages.motions.MOTIONS, in each of video_formats (stages.io.video.VIDEO_FORMATS) with frames of
                 size × size pixels.
     sheet:      contact sheets, sheet.png and further pages sheet.2.png, …; truth: a sym3d.images file whose depth they
@@ -50,6 +56,11 @@ class ExportRequest:
     names: tuple[str, ...] = ()
     texture: str = "albedo"
     photos: tuple[Path, ...] = ()
+    resolution: int | None = None
+    triangles: int | None = None
+    solid: bool = False
+    depth: tuple[str, ...] = ()
+    normals: bool = False
     videos: tuple[str, ...] = ()
     video_formats: tuple[str, ...] = ("mp4", "gif")
     size: int = 512
@@ -64,6 +75,7 @@ class ExportResult:
     """Every path written, by kind and in row order; an item's MTL and PNG follow its meshes."""
 
     meshes: tuple[Path, ...]
+    maps: tuple[Path, ...]
     videos: tuple[Path, ...]
     sheets: tuple[Path, ...]
 
@@ -71,13 +83,20 @@ class ExportResult:
 def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     """Write them; existing files of the same names are replaced.
 
-    Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
+    Raises UsageError on an unknown choice, row or name, InputError on a damaged file, MissingPartError for a format
+    whose library is not installed, OutputError when writing fails.
     """
-    check_choices(request.formats, request.pose, request.texture)
+    choices = mesh_choices(request)
+    check_choices(**choices)
+    for kind in request.depth:
+        if kind not in DEPTHS:
+            raise UsageError(f"--depth {kind}", "there is no such choice", f"choose from {', '.join(DEPTHS)}")
     check_videos(request.videos, request.video_formats)
     canvas = make_canvas(request.size, request.background, request.device)
-    if not (request.formats or request.videos or request.sheet):
-        raise UsageError("export", "there is nothing to write", "add --format, --video or --sheet")
+    maps_wanted = bool(request.depth or request.normals)
+    if not (request.formats or maps_wanted or request.videos or request.sheet):
+        fix = "add --format, --depth, --normals, --video or --sheet"
+        raise UsageError("export", "there is nothing to write", fix)
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
     if (request.texture == "photo") != bool(request.photos):
@@ -92,11 +111,14 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         rows = select_rows(names, request.rows, request.names)
         make_folder(request.out_dir)
 
-        meshes, videos, sheets = [], [], []
+        meshes, maps, videos, sheets = [], [], [], []
         if request.formats:
-            choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
             choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
             meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
+        if maps_wanted:
+            kinds = {"depth": request.depth, "normals": request.normals}
+            where = {"pose": request.pose, "resolution": request.resolution}
+            maps = export_maps(artifact, rows, request.out_dir, **kinds, **where, report=report)
         if request.videos:
             choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
             videos = export_videos(artifact, rows, request.out_dir, **choices, report=report)
@@ -109,7 +131,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
                     path = request.out_dir / ("sheet.png" if page == 1 else f"sheet.{page}.png")
                     sheets.append(write_png(path, draw_sheet(artifact, some, truth)))
                     task.advance()
-    return ExportResult(tuple(meshes), tuple(videos), tuple(sheets))
+    return ExportResult(tuple(meshes), tuple(maps), tuple(videos), tuple(sheets))
 
 
 def draw_sheet(artifact: Artifact, rows: Sequence[int], truth: Artifact | None) -> np.ndarray:

@@ -21,7 +21,7 @@ from stages.io.images import UnusableError
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.loading import Loaded, load_model
-from stages.meshing import MESH_FIELDS, export_meshes
+from stages.meshing import MESH_FIELDS, export_meshes, mesh_choices
 from stages.photographs import Photographs
 from stages.predict import check_split, predict, prediction_fields
 from stages.progress import Report, Silent
@@ -36,11 +36,11 @@ SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "va
 class InferRequest:
     """checkpoint: a file, a run folder, or a shipped model's name. inputs: images, folders, zips, lists of paths (.txt)
     and sym3d.images files, of which ``split`` "all", "train", "val" or "test" is taken. out: the folder of results;
-    None is ``<first input's stem>.sym3d`` in the working directory. formats: of meshes, "obj", "glb", "ply"; pose:
-    "canonical" or "input"; texture: "albedo", "shaded" or "photo". crop: of photographs, as parse_crop takes it; None
-    is the model's own. every: all faces of a photograph that the crop finds, not only the largest. ema: take the
-    averaged weights where there are some. device: None is CUDA where there is one. confidence: keep the confidence maps
-    too, which serve the training loss; the network that makes them takes a fifth of the time.
+    None is ``<first input's stem>.sym3d`` in the working directory. formats, pose, texture, resolution, triangles,
+    solid: of meshes, as in export. crop: of photographs, as parse_crop takes it; None is the model's own. every: all
+    faces of a photograph that the crop finds, not only the largest. ema: take the averaged weights where there are
+    some. device: None is CUDA where there is one. confidence: keep the confidence maps too, which serve the training
+    loss; the network that makes them takes a fifth of the time.
     """
 
     checkpoint: Path | str
@@ -49,6 +49,9 @@ class InferRequest:
     formats: tuple[str, ...] = ()
     pose: str = "canonical"
     texture: str = "albedo"
+    resolution: int | None = None
+    triangles: int | None = None
+    solid: bool = False
     crop: str | None = None
     every: bool = False
     split: str = "all"
@@ -79,9 +82,9 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
 
     Raises InputError when the checkpoint or an input is missing or damaged, when a data set has another size than the
     model, or when not one photograph can be used; StaleError when the output was made from something else; UsageError
-    on unknown choices; OutputError when writing fails.
+    on unknown choices; MissingPartError for a format whose library is not installed; OutputError when writing fails.
     """
-    check_choices(request.formats, request.pose, request.texture)
+    check_choices(**mesh_choices(request))
     check_split(request.split)
     crop = None if request.crop is None else parse_crop(request.crop)
     if not request.inputs:
@@ -118,8 +121,7 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         sheet = _write_sheet(out / "sheet.png", prediction, entries, report)
         meshes = []
         if request.formats:
-            choices = {"formats": request.formats, "pose": request.pose, "texture": request.texture}
-            choices["photographs"] = Photographs(inputs.photographs)
+            choices = mesh_choices(request) | {"photographs": Photographs(inputs.photographs)}
             meshes = export_meshes(prediction, range(prediction.count), out / "meshes", **choices, report=report)
         scores = zip(prediction.strings("name"), prediction["reliability"][:].tolist(), strict=True)
         ranked = tuple(sorted(scores, key=lambda item: item[1]))

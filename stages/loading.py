@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stages.artifact import Artifact, make_provenance, open_artifact
 from stages.core.model import Sym3D
 from stages.core.perceptual import VGG16Features
+from stages.core.widen import widened
 from stages.errors import InputError, MissingPartError, UsageError
 from stages.io.sources import printable
 from stages.io.weights import load_vgg16
@@ -25,6 +26,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "shipped_models",
+    "start_from",
 ]
 
 _SHOWN = 3  # parameters named in a message about many
@@ -160,6 +162,33 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
         step = int(artifact.attrs.get("step", 0))
         model.eval().requires_grad_(False)
         return Loaded(model, recipe, path, artifact.digest, step, averaged, artifact.provenance)
+
+
+def start_from(model: Sym3D, section: ModelSection, path: str | Path) -> tuple[dict, list[str]]:
+    """Give a fresh model the weights of another, widened where it is narrower; networks that only one of them has stay
+    as they are.
+
+    Returns the parent for the provenance, and what is worth knowing of how the two differ. Raises InputError when the
+    other cannot be read, or its networks have another size or a width that this one's is no multiple of.
+    """
+    other = load_model(path)
+    then, now = other.recipe.model, section
+    notes = []
+    for name, network in model.named_children():
+        theirs = getattr(other.model, name, None)
+        if theirs is None:
+            notes.append(f"{name} starts fresh: {other.path} has none")
+            continue
+        try:
+            network.load_state_dict(widened(theirs.state_dict(), network))
+        except ValueError as error:
+            what = f"its networks are for {then.size} pixels at width {then.width:g}, not {now.size} at {now.width:g}"
+            fix = "set model.size to its, and model.width to its or a multiple; or name another optim.init"
+            raise InputError(other.path, what, fix) from error
+    for key, value in now.model_dump().items():
+        if (before := getattr(then, key)) != value and key != "he_init":  # which matters to fresh weights alone
+            notes.append(f"{other.path} had model.{key} = {before}, now {value}")
+    return other.parent, notes
 
 
 def recipe_of(artifact: Artifact) -> Recipe:

@@ -1,44 +1,93 @@
-"""The meshes of many items of a prediction, where one bad item must not cost the others."""
+"""The meshes and maps of many items of a prediction, where one bad item must not cost the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from stages.artifact import Artifact
+from stages.core.maps import mesh_maps
 from stages.errors import InputError
-from stages.io.files import file_stems
-from stages.io.meshes import write_meshes
+from stages.io.files import file_stems, make_folder, write_file
+from stages.io.maps import DEPTHS, encode_normals
+from stages.io.meshes import build_mesh, export_name, write_meshes
 from stages.photographs import Photographs, texture_from
 from stages.progress import Report
 
-__all__ = ["MESH_FIELDS", "export_meshes"]
+__all__ = ["MESH_FIELDS", "export_maps", "export_meshes", "mesh_choices"]
 
 MESH_FIELDS = ("canonical_depth", "albedo", "canonical_image", "view")
 
 
+def mesh_choices(request) -> dict:
+    """What a request says about meshes: the arguments of check_choices and :func:`export_meshes`."""
+    return {
+        "formats": request.formats,
+        "pose": request.pose,
+        "texture": request.texture,
+        "resolution": request.resolution,
+        "triangles": request.triangles,
+        "solid": request.solid,
+    }
+
+
 def export_meshes(
+    prediction: Artifact, rows: Sequence[int], folder: Path, *, photographs: Photographs, report: Report, **choices
+) -> list[Path]:
+    """Write these rows as :func:`stages.io.meshes.write_meshes` does; returns the paths.
+
+    photographs: where the texture "photo" is taken from. Warns of an item without a surface or photograph and goes on;
+    raises InputError when no item has one.
+    """
+
+    def write(row: int, item: dict[str, np.ndarray], stem: str, fov: float) -> list[Path]:
+        if choices["texture"] == "photo":
+            item["photo_texture"] = texture_from(photographs, prediction, row)
+        return write_meshes(item, folder, stem, fov=fov, **choices)
+
+    return _each("meshes", prediction, rows, write, report)
+
+
+def export_maps(
     prediction: Artifact,
     rows: Sequence[int],
     folder: Path,
     *,
-    formats: Sequence[str],
+    depth: Sequence[str],
+    normals: bool,
     pose: str,
-    texture: str,
-    photographs: Photographs,
+    resolution: int | None,
     report: Report,
 ) -> list[Path]:
-    """Write these rows as :func:`stages.io.meshes.write_meshes` does, ``folder/<item>.<format>``; returns the paths.
+    """Write maps of these rows: the mesh of each as the camera sees it, at the resolution or the prediction's own.
 
-    photographs: where the ``texture`` "photo" is taken from. Warns of an item without a surface or photograph and goes
-    on; raises InputError when no item has one.
+    depth: names in :data:`stages.io.maps.DEPTHS`. Warns and raises as :func:`export_meshes` does.
     """
+
+    def write(row: int, item: dict[str, np.ndarray], stem: str, fov: float) -> list[Path]:
+        mesh, _ = build_mesh(item, stem, pose=pose, resolution=resolution, fov=fov)
+        distance, normal = mesh_maps(mesh, resolution or len(item["canonical_depth"]), fov)
+        name = export_name(stem, pose=pose, resolution=resolution)
+        files = [DEPTHS[kind](distance.numpy(), name) for kind in dict.fromkeys(depth)]
+        files += [encode_normals(normal.numpy(), name)] if normals else []
+        make_folder(folder)
+        return [write_file(folder / path, content) for file in files for path, content in file.items()]
+
+    return _each("maps", prediction, rows, write, report)
+
+
+def _each(
+    title: str,
+    prediction: Artifact,
+    rows: Sequence[int],
+    write: Callable[[int, dict[str, np.ndarray], str, float], list[Path]],
+    report: Report,
+) -> list[Path]:
     stems, fov, written, faults = file_stems(prediction.strings("name")), float(prediction.attrs["fov"]), [], []
-    with report.task("meshes", total=len(rows)) as task:
+    with report.task(title, total=len(rows)) as task:
         for row in rows:
-            item = {field: prediction[field][row] for field in MESH_FIELDS}
             try:
-                if texture == "photo":
-                    item["photo_texture"] = texture_from(photographs, prediction, row)
-                written += write_meshes(item, folder, stems[row], formats=formats, pose=pose, texture=texture, fov=fov)
+                written += write(row, {field: prediction[field][row] for field in MESH_FIELDS}, stems[row], fov)
             except InputError as error:
                 faults.append(error)
                 report.warn(f"{error.where}: {error.what}; skipped")

@@ -17,16 +17,21 @@ import numpy as np
 
 from stages.artifact import RowWriter, make_provenance, open_artifact
 from stages.data.perturb import perturb
+from stages.data.three_dfaw import WIDE
 from stages.errors import InputError, UsageError
 from stages.io.crops import Box, Crop, crop_box, cut, parse_crop, resize_squares
+from stages.io.fingerprints import fingerprint, hash_all, problems
 from stages.io.images import UnusableError, decode
-from stages.io.sources import Item, Source, open_source, printable
+from stages.io.sources import Source, open_source, printable
 from stages.io.threads import Threads, chunks, worker_threads
+from stages.landmarks import Faces, pair_faces
 from stages.progress import Report, Silent
 
 __all__ = ["SIZES", "SPLITS", "PrepRequest", "PrepResult", "run", "split_of"]
 
 SIZES = (64, 128, 256)
+LAYOUTS = ("photographs", "3dfaw")
+ABOUT_POINTS = Crop("landmarks", WIDE)
 SHOWN = 20  # skipped files that are named on the screen
 SPLITS = ("train", "val", "test")  # by their code in the artifact
 TRAIN, VAL = 0.8, 0.1  # the rest is test
@@ -40,6 +45,7 @@ class PrepRequest:
     source: folder, zip, or text file with one path per line. out: the artifact. size: 64, 128 or 256 pixels.
     crop: as parse_crop takes it. workers: threads, default one per core.
     overwrite: replace a result that was made from something else. perturb: stick a rectangle on each picture.
+    layout: photographs, or 3dfaw, whose files say where to crop, which split, and the key points.
     """
 
     source: Path
@@ -49,6 +55,7 @@ class PrepRequest:
     workers: int | None = None
     overwrite: bool = False
     perturb: bool = False
+    layout: str = LAYOUTS[0]
 
 
 @dataclass(frozen=True)
@@ -88,31 +95,40 @@ def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
     Raises UsageError (size, crop, workers), InputError (nothing there, no usable picture), StaleError (the artifact was
     made from other files or options), OutputError.
     """
-    crop = parse_crop(request.crop)
-    _check(request)
+    crop = _check(request)
     out = Path(request.out)
     own_files = [out.with_name(out.name + suffix) for suffix in ("", ".partial", ".finishing.partial")]
     with open_source(Path(request.source), exclude=own_files) as source, worker_threads(request.workers) as threads:
-        sums = _hash_all(source, threads, report)
-        problems = _problems(source.items, sums)
+        sums, faces = hash_all(source, threads, report), None
+        parent = fingerprint(source, sums)
+        if request.layout == "3dfaw":
+            source, sums, faces = pair_faces(source, sums)
+        unusable = problems(source.items, sums)
         with RowWriter(
             out,
             "sym3d.images",
             count=len(source.items),
             dims={"H": request.size, "W": request.size},
-            fields=("image", "split", "name", "sha256", "box"),
-            provenance=make_provenance(recipe=_recipe(request, crop), parents=[_parent(source, sums)]),
+            fields=("image", "split", "name", "sha256", "box", *(("keypoints",) if faces else ())),
+            provenance=make_provenance(recipe=_recipe(request, crop), parents=[parent]),
             overwrite=request.overwrite,
         ) as writer:
             already_complete = writer.complete
             if not already_complete:
-                square = _Square(source, crop, request.size, request.perturb)
-                _fill(writer, source, sums, problems, square, threads, report)
+                square = _Square(source, crop, request.size, request.perturb, faces)
+                _fill(writer, source, sums, unusable, square, threads, report)
                 _publish(writer, source)
     return _summarise(out, request.size, already_complete, report)
 
 
-def _check(request: PrepRequest) -> None:
+def _check(request: PrepRequest) -> Crop:
+    crop = parse_crop(request.crop)
+    if request.layout not in LAYOUTS:
+        raise UsageError("--layout", f"{request.layout} is not a layout", f"use {' or '.join(LAYOUTS)}")
+    if request.layout == "3dfaw":
+        if crop != Crop("center"):
+            raise UsageError("--crop", "3dfaw's pictures are cropped about their key points", "leave it out")
+        crop = ABOUT_POINTS
     if request.size not in SIZES:
         raise UsageError("--size", f"{request.size} is not a size", f"use {', '.join(map(str, SIZES))}")
     if request.workers is not None and request.workers < 1:
@@ -124,6 +140,7 @@ def _check(request: PrepRequest) -> None:
     if same:
         where = printable(str(request.out))
         raise UsageError(where, "is the source itself", "name another file for the result")
+    return crop
 
 
 def _recipe(request: PrepRequest, crop: Crop) -> str:
@@ -131,53 +148,6 @@ def _recipe(request: PrepRequest, crop: Crop) -> str:
     perturbed = "perturb = true\n" if request.perturb else ""
     moved = f"down = {crop.down}\n" if crop.down else ""
     return f'size = {request.size}\ncrop = "{crop.kind}"\nfraction = {crop.fraction}\n{moved}{perturbed}'
-
-
-# -- first pass: what is there ----------------------------------------------------------------------------------------
-
-
-def _hash_all(source: Source, threads: Threads, report: Report) -> list[str | UnusableError]:
-    """SHA-256 of every file in hexadecimal, or why it cannot be read."""
-
-    def hash_chunk(items: Sequence[Item]) -> list[str | UnusableError]:
-        sums: list[str | UnusableError] = []
-        for item in items:
-            threads.check()
-            try:
-                if item.problem:
-                    raise UnusableError(item.problem)
-                sums.append(hashlib.sha256(source.read(item)).hexdigest())
-            except UnusableError as error:
-                sums.append(error)
-        return sums
-
-    sums: list[str | UnusableError] = []
-    with report.task("reading", total=len(source.items)) as task:
-        for part in threads.in_order(hash_chunk, chunks(source.items, CHUNK)):
-            sums += part
-            task.advance(len(part))
-    return sums
-
-
-def _problems(items: Sequence[Item], sums: Sequence[str | UnusableError]) -> dict[int, str]:
-    """Row → why it can be no picture: unreadable, or the same content as an earlier one."""
-    problems, first = {}, {}
-    for row, (item, value) in enumerate(zip(items, sums, strict=True)):
-        if isinstance(value, UnusableError):
-            problems[row] = str(value)
-        elif value in first:
-            problems[row] = f"duplicate: same content as {first[value]}"
-        else:
-            first[value] = item.name
-    return problems
-
-
-def _parent(source: Source, sums: Sequence[str | UnusableError]) -> dict[str, str]:
-    """Names and contents of all files, as one digest: where it agrees, finished rows are still true."""
-    digest = hashlib.sha256()
-    for item, value in zip(source.items, sums, strict=True):
-        digest.update(f"{item.name}\n{value}\n".encode())
-    return {"name": printable(source.path.resolve().name), "digest": digest.hexdigest()}
 
 
 # -- second pass: squares ---------------------------------------------------------------------------------------------
@@ -191,22 +161,31 @@ class _Square:
     crop: Crop
     size: int
     perturb: bool
+    faces: Faces | None
 
-    def __call__(self, item: Item, sha256: str) -> tuple[np.ndarray, Box]:
-        content = self.source.read(item)
+    def __call__(self, row: int, sha256: str) -> tuple[np.ndarray, Box]:
+        content = self.source.read(self.source.items[row])
         if hashlib.sha256(content).hexdigest() != sha256:
             raise UnusableError("changed while it was read")
         pixels, (width, height) = decode(content, shrink_to=self.crop.decoded_side(self.size))
-        x0, y0, x1, y1 = box = crop_box(pixels, self.crop)
         across, down = width / pixels.shape[1], height / pixels.shape[0]  # a JPEG may have been decoded smaller
-        return cut(pixels, box, self.size), (x0 * across, y0 * down, x1 * across, y1 * down)
+        if self.faces is None:
+            x0, y0, x1, y1 = box = crop_box(pixels, self.crop)
+            part = cut(pixels, box, self.size)
+        else:
+            whole, (x0, y0, x1, y1), inside = self.faces.box(row, pixels, (across, down))
+            part = cut(whole, inside, self.size)
+        return part, (x0 * across, y0 * down, x1 * across, y1 * down)
+
+    def split(self, row: int, sha256: str) -> int:
+        return split_of(sha256) if self.faces is None else self.faces.splits[row]
 
 
 def _fill(
     writer: RowWriter,
     source: Source,
     sums: Sequence[Any],
-    problems: dict[int, str],
+    unusable: dict[int, str],
     square: _Square,
     threads: Threads,
     report: Report,
@@ -216,13 +195,13 @@ def _fill(
 
     def make_chunk(rows: range) -> tuple[dict[str, list], dict[int, str]]:
         made: dict[str, list] = {"row": [], "part": [], "box": []}
-        dropped = {row: problems[row] for row in rows if row in problems}
+        dropped = {row: unusable[row] for row in rows if row in unusable}
         for row in rows:
             threads.check()
             if row in dropped:
                 continue
             try:
-                part, box = square(source.items[row], sums[row])
+                part, box = square(row, sums[row])
             except UnusableError as error:
                 dropped[row] = str(error)
             else:
@@ -249,10 +228,14 @@ def _fill(
             columns = {
                 "image": made["image"][keep],
                 "box": np.array([made["box"][at] for at in keep], np.float32).reshape(-1, 4),
-                "split": np.array([split_of(sums[row]) for row in rows], np.uint8),
+                "split": np.array([square.split(row, sums[row]) for row in rows], np.uint8),
                 "name": [source.items[row].name for row in rows],
                 "sha256": [sums[row] for row in rows],
             }
+            if square.faces and rows:
+                columns["keypoints"] = np.stack(
+                    [square.faces.placed(row, box, square.size) for row, box in zip(rows, columns["box"], strict=True)]
+                )
             if rows:
                 writer.write(rows, columns)
             late = [row for row in dropped if pending[row]]

@@ -91,19 +91,20 @@ def _is_photographs(path: Path) -> bool:
 
 def training_again(past: Past, parents: Sequence[Path], run_dir: Path) -> TrainRequest:
     """The training that a checkpoint comes from, up to its step. Raises InputError when it has no recipe to go by."""
-    if not past.step or not parents:
+    place = {parent.get("schema"): str(path) for parent, path in zip(past.parents, parents, strict=True)}
+    if not past.step or "sym3d.images" not in place:
         raise InputError(past.path, "does not say how it was trained", "train a model of your own")
     try:
-        recipe = parse_recipe(past.recipe, where=f"{past.path}: its recipe")
-    except UsageError as error:
-        raise InputError(error.where, error.what, "use the version of sym3d that wrote it") from error
-    # The recipe is the file's, and so are the paths in it: only those that the user named are read.
-    features = str(parents[1]) if len(parents) > 1 else None
-    values = recipe.model_dump()
-    values["optim"] |= {"steps": past.step, "epochs": None}
-    values["loss"] |= {"features_path": features}
-    values["data"] |= {"images": str(parents[0])}
-    return TrainRequest(Recipe.model_validate(values), run_dir, parents[0])
+        values = parse_recipe(past.recipe, where=f"{past.path}: its recipe").model_dump()
+        # The recipe is the file's, and so are the paths in it: only those that the user named are read.
+        values["data"] |= {"images": place["sym3d.images"]}
+        values["loss"] |= {"features_path": place.get("sym3d.features")}
+        values["optim"] |= {"init": place.get("sym3d.checkpoint"), "steps": past.step, "epochs": None}
+        recipe = Recipe.model_validate(values)
+    except (UsageError, ValueError) as error:
+        what = "its recipe is not understood, or names what it was not made from"
+        raise InputError(past.path, what, "use the version of sym3d that wrote it") from error
+    return TrainRequest(recipe, run_dir, Path(place["sym3d.images"]))
 
 
 def differences(past: Path, now: Path) -> list[str]:

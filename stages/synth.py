@@ -1,4 +1,4 @@
-"""Stage: draw a data set of synthetic faces with ground truth."""
+"""Stage: draw a data set of synthetic faces or cars with ground truth."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stages.artifact import RowWriter, file_sha256, make_provenance, read_foreign
+from stages.data.cars import CAR_GENERATOR, CAR_NOISE, car_batch_size, render_cars
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, FaceModel, build_model
 from stages.data.faces import GENERATOR, batch_size, render_batch
@@ -20,9 +21,10 @@ from stages.errors import InputError, UsageError
 from stages.io.threads import chunks, worker_threads
 from stages.progress import Report, Silent
 
-__all__ = ["SynthRequest", "SynthResult", "draw", "read_model", "run", "split_of"]
+__all__ = ["KINDS", "SynthRequest", "SynthResult", "draw", "read_model", "run", "split_of"]
 
-FIELDS = ("image", "split", "name", "sha256", "depth", "mask", "view", "light", "keypoints")
+FIELDS = ("image", "split", "name", "sha256", "depth", "mask", "view", "light")
+KINDS = ("faces", "cars")
 SIZES = (32, 64, 128, 256)
 DICE_THREADS = 3
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -33,6 +35,7 @@ class SynthRequest:
     """out: the artifact to write; count: images; seed: with an image's index it determines the image entirely;
     size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds;
     perturb: stick a rectangle on each image; hard: what is hard about them and how much, "light=3": see data/hard.py;
+    kind: one of KINDS;
     morphable: a face model in the layout of the Basel Face Models 2017/2019 to draw from, or none: procedural heads."""
 
     out: Path
@@ -42,6 +45,7 @@ class SynthRequest:
     overwrite: bool = False
     device: str = "cpu"
     perturb: bool = False
+    kind: str = "faces"
     morphable: Path | None = None
     hard: str | None = None
 
@@ -70,26 +74,29 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
     """
     _check(request)
     out, size = Path(request.out), request.size
-    kind, number, parents, model = "faces", GENERATOR, [], None
-    if request.morphable is not None:
+    kind, number, parents, model = request.kind, GENERATOR, [], None
+    extra = ["keypoints"]
+    if request.kind == "cars":
+        number, extra = CAR_GENERATOR, ["canonical_depth"]
+    elif request.morphable is not None:
         path = Path(request.morphable)
         kind, number = "morphable faces", MODEL_GENERATOR
         parents = [{"name": path.name, "digest": file_sha256(path)}]
         model = read_model(path)
+        extra = [] if model.landmarks is None else extra
     recipe = f"{kind}, generator {number}, {size} pixels" + (", perturbed" if request.perturb else "")
     recipe += f", {request.hard}" if request.hard else ""
-    without = {"keypoints"} if model is not None and model.landmarks is None else set()
     with RowWriter(
         out,
         "sym3d.images",
         count=request.count,
         dims={"H": size, "W": size},
-        fields=[field for field in FIELDS if field not in without],
+        fields=[*FIELDS, *extra],
         provenance=make_provenance(recipe=recipe, seed=request.seed, parents=parents),
         overwrite=request.overwrite,
     ) as writer:
         pending = writer.pending()
-        with report.task("drawing faces", total=request.count, done=request.count - len(pending)) as task:
+        with report.task(f"drawing {request.kind}", total=request.count, done=request.count - len(pending)) as task:
             for rows, arrays in draw(request, pending, model):
                 if request.perturb:
                     arrays["image"] = perturb(arrays["image"])
@@ -111,13 +118,16 @@ def read_model(path: Path) -> FaceModel:
 def draw(
     request: SynthRequest, rows: np.ndarray, model: FaceModel | None = None
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """These rows of the request's set, some at a time and in order, each with its arrays as `render_faces` has them.
+    """These rows of the request's set, some at a time and in order, each with its arrays as `render_faces` or
+    `render_cars` has them.
 
     Threads work ahead of whoever takes them. On a CPU each draws whole batches, whose tensors are too small to be worth
     splitting; for a GPU they only throw the dice (a tenth of a millisecond an image), all else happens there.
     """
     seed, size, device = request.seed, request.size, torch.device(request.device)
-    if request.hard:
+    if request.kind == "cars":
+        at_once, noise, render = car_batch_size(size, device), CAR_NOISE, render_cars
+    elif request.hard:
         at_once, noise = batch_size(size, device), NOISE + HARD_NOISE
         render = partial(render_hard, *parse_hard(request.hard))
     elif model is None:
@@ -154,7 +164,7 @@ def parse_hard(text: str) -> tuple[str, int]:
 def _labels(request: SynthRequest, rows: np.ndarray, images: np.ndarray) -> dict:
     return {
         "split": split_of(rows),
-        "name": [f"face-{request.seed}-{row:06d}" for row in rows],
+        "name": [f"{request.kind[:-1]}-{request.seed}-{row:06d}" for row in rows],
         "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in images],
     }
 
@@ -164,10 +174,14 @@ def _check(request: SynthRequest) -> None:
         raise UsageError("count", f"{request.count} images cannot be drawn", "ask for one or more")
     if request.size not in SIZES:
         raise UsageError("size", f"{request.size} pixels is not offered", f"choose one of {', '.join(map(str, SIZES))}")
+    if request.kind not in KINDS:
+        raise UsageError("kind", f"{request.kind!r} is not offered", f"choose one of {', '.join(KINDS)}")
+    if request.morphable is not None and request.kind != "faces":
+        raise UsageError("morphable", f"a face model draws no {request.kind}", "leave out one of the two")
     if request.hard:
         parse_hard(request.hard)
-        if request.morphable:
-            raise UsageError("--hard", "only procedural faces can be made hard", "leave out --morphable")
+        if request.morphable or request.kind != "faces":
+            raise UsageError("--hard", "only procedural faces can be made hard", "leave out --morphable and --kind")
     if not 0 <= request.seed < 2**63:
         raise UsageError("seed", f"{request.seed} is out of range", "use a whole number from 0 to 2^63 - 1")
     try:

@@ -15,14 +15,15 @@ from torch import Tensor
 from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.device import flushing_denormals, pick_device
-from stages.errors import InputError, MissingPartError, PeerLostError, StaleError, UsageError
+from stages.errors import InputError, MissingPartError, PeerLostError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import best_of, best_so_far, forget_others, keep_previous, score_of
-from stages.loading import build_features, build_model, load_model
+from stages.loading import build_features, build_model, start_from
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
+from stages.same_run import check_same_run
 from stages.steps import Losses, TrainingImages, read_losses, take_step
 from stages.training_log import append
 from stages.validation import ValidationImages, validate, write_sample_sheet
@@ -78,13 +79,17 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
 def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
     state = _fresh_state(recipe)
+    initial, notes = _initialise(state, recipe)
     features, origin = build_features(recipe)
     if features is not None:
         features.to(pick_device(), memory_format=torch.channels_last)
-    parents = [data.parent, *origin]
+    parents = [data.parent, *origin, *initial]
     if checkpoint.exists() and not request.overwrite:
-        _check_same_run(checkpoint, recipe, parents)
+        check_same_run(checkpoint, recipe, parents)
         restore(checkpoint, state)
+    else:
+        for note in notes:
+            report.note(note)
     provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=parents)
     total = recipe.optim.steps or recipe.optim.epochs * (len(data.train.image) // recipe.optim.batch)
     if state.step:
@@ -232,31 +237,14 @@ def _fresh_state(recipe: Recipe) -> TrainingState:
     return TrainingState(model, average, optimizer)
 
 
-def _check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> None:
-    """A run may go on for longer, and be logged otherwise, but not with other data, features or another method."""
-    fix = "restore it, start another run with --name, or begin again with --overwrite"
-    loaded = load_model(checkpoint)
-    was, now = (_method(r) for r in (loaded.recipe, recipe))
-    changed = sorted(key for key in was | now if was.get(key) != now.get(key))
-    if changed:
-        differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
-        raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
-    digests = {parent.get("digest") for parent in loaded.provenance["parents"]}
-    for parent, what in zip(parents, ("on other data", "with other features"), strict=False):
-        if parent["digest"] not in digests:
-            raise StaleError(checkpoint, f"was trained {what} than {parent['name']}", fix)
-
-
-def _method(recipe: Recipe) -> dict[str, object]:
-    """The dotted settings that decide what a given step computes."""
-    flat = {
-        f"{section}.{key}": value
-        for section, values in recipe.model_dump(include={"model", "loss", "optim", "data"}).items()
-        for key, value in values.items()
-    }
-    for key in ("optim.steps", "optim.epochs", "data.images", "data.make", "data.crop", "loss.features_path"):
-        del flat[key]
-    return flat | {"run.seed": recipe.run.seed}
+def _initialise(state: TrainingState, recipe: Recipe) -> tuple[list[dict], list[str]]:
+    """Give a fresh state the weights of optim.init; returns what start_from says."""
+    if recipe.optim.init is None:
+        return [], []
+    parent, notes = start_from(state.model, recipe.model, recipe.optim.init)
+    if state.average is not None:
+        state.average.load_state_dict(state.model.state_dict())
+    return [parent], notes
 
 
 def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The true depth of a data set, and the depth maps that need no model: the trivial baselines."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,12 +17,13 @@ BASELINES = ("null-depth", "average-depth")
 CHUNK = 256  # rows of truth in memory at a time
 
 
-def open_truth(path: Path, stack: ExitStack) -> Artifact:
-    """The data set, open for as long as the stack. Raises InputError when it has no true depth."""
+def open_truth(path: Path, stack: ExitStack, wanted: Collection[str] = ("depth",)) -> Artifact:
+    """The data set, open for as long as the stack. Raises InputError when it lacks ``wanted``: depth, keypoints."""
     data = stack.enter_context(open_artifact(path, "sym3d.images"))
-    if "depth" not in data:
-        fix = "evaluate on images with ground truth, such as those of sym3d synth"
-        raise InputError(path, "has no true depth to compare with", fix)
+    for name, what in (("depth", "true depth"), ("keypoints", "key points")):
+        if name in wanted and name not in data:
+            fix = "evaluate on images with ground truth, such as those of sym3d synth"
+            raise InputError(path, f"has no {what} to compare with", fix)
     return data
 
 

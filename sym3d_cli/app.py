@@ -19,6 +19,7 @@ from sym3d_cli.commands import (
     evaluate,
     export,
     features,
+    grade,
     import_,
     infer,
     info,
@@ -132,6 +133,7 @@ app = typer.Typer(
 for name, module in {
     "prep": prep,
     "synth": synth,
+    "grade": grade,
     "features": features,
     "train": train,
     "infer": infer,

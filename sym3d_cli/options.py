@@ -16,6 +16,7 @@ __all__ = [
     "Background",
     "Batch",
     "Crop",
+    "DepthMaps",
     "Device",
     "Diffuse",
     "Ema",
@@ -24,16 +25,20 @@ __all__ = [
     "Meshes",
     "ModelCrop",
     "MostItems",
+    "NormalMap",
     "Only",
     "Overwrite",
     "Perturb",
     "PictureSize",
     "Pose",
+    "Resolution",
     "Rows",
     "Settings",
     "Size",
+    "Solid",
     "Split",
     "Texture",
+    "Triangles",
     "VideoFormats",
     "epilog",
     "lamp",
@@ -73,6 +78,13 @@ CROPS = (
     "by 0.1 of its side"
 )
 Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
+DepthMaps = Annotated[
+    str,
+    typer.Option(
+        metavar="KINDS",
+        help="Maps of depth, separated by commas: png16 (1/50000 m, 0 where there is nothing), exr, npy (metres).",
+    ),
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; left out: cuda when there is one.")]
 Diffuse = Annotated[float | None, typer.Option("--diffuse", min=0, max=4, help="Strength of the lamp.")]
 Ema = Annotated[bool, typer.Option(help="Use the averaged weights where the checkpoint has them.")]
@@ -90,7 +102,12 @@ Looked = Annotated[
     typer.Argument(help="Run folders, predictions, scores, or folders with these; several kinds go on one page."),
 ]
 Meshes = Annotated[
-    str, typer.Option(metavar="FORMATS", help="Textured meshes to write: obj, glb, ply, separated by commas.")
+    str,
+    typer.Option(
+        metavar="FORMATS",
+        help="Meshes to write, separated by commas: obj, glb, ply, stl (millimetres), usdz, or points (a PLY of "
+        "points and their colours).",
+    ),
 ]
 ModelCrop = Annotated[str | None, typer.Option("--crop", help=f"{CROPS}; left out: as the model was trained.")]
 MostItems = Annotated[
@@ -98,6 +115,9 @@ MostItems = Annotated[
     typer.Option("--items", min=1, help="Show at most so many items: the worst, the best, an even pick of the others."),
 ]
 Only = Annotated[list[str] | None, typer.Option("--only", help="Only the item of this name; may be repeated.")]
+NormalMap = Annotated[
+    bool, typer.Option("--normals", help="Write a map of normals: red right, green up, blue towards you.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over, replacing what an earlier run with other settings left.")
 ]
@@ -106,6 +126,10 @@ Perturb = Annotated[
 ]
 PictureSize = Annotated[int, typer.Option("--size", help="Side of pictures and videos in pixels: 16 to 2048.")]
 Pose = Annotated[_Pose, typer.Option(help="Viewpoint of the meshes: facing you, or as in the input.")]
+Resolution = Annotated[
+    int | None,
+    typer.Option(help="Vertices along each side of a mesh, 16 to 512; left out: one for each pixel of the prediction."),
+]
 Rows = Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")]
 Settings = Annotated[
     list[str] | None,
@@ -115,9 +139,15 @@ Size = Annotated[int, typer.Option("--size", help="Side of the square images in 
 
 
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
+Solid = Annotated[
+    bool, typer.Option("--solid", help="Close meshes with a flat back, 5 mm behind the deepest point: for 3D printing.")
+]
 Texture = Annotated[
     _Texture,
     typer.Option(help="Paint meshes with their own colour, with the input's light, or with the photograph."),
+]
+Triangles = Annotated[
+    int | None, typer.Option(help="At most so many triangles in a mesh, 100 or more: flat parts lose theirs first.")
 ]
 VideoFormats = Annotated[
     str,

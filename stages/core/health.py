@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .model import Factors
 
-__all__ = ["convexity", "symptoms"]
+__all__ = ["collapsed", "convexity", "symptoms"]
 
 
 def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -22,20 +22,35 @@ def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     return (near * dome).sum(1) / (near.norm(dim=1) * dome.norm()).clamp(min=1e-12)
 
 
+def collapsed(angles: Float[Tensor, "b 3"]) -> bool:
+    """Whether the viewpoints of a batch, in radians, are all turned far and by as much, to one side or to either."""
+    turned = angles.abs()
+    return bool(((turned.mean(0) > math.radians(25)) & (turned.std(0) < math.radians(8))).any())
+
+
 def symptoms(factors: Factors, depth_range: float) -> list[str]:
     """One line for each known failure that these factors of a batch show; nothing when all seems well."""
     found = []
     depth = factors.free_depth
     relief = depth.std((1, 2)).mean().item() / depth_range
     if relief < 0.02:
-        found.append("the depth is flat; try a lower optim.lr, or model.convex_prior=1.2")
+        found.append("the depth is flat; try a lower optim.lr, model.convex_prior=1.2 or pictures from more sides")
     elif convexity(depth).mean().item() < 0:
-        found.append("the shape is concave (a hollow mould explains the images as well); try model.convex_prior=1.2")
+        found.append(
+            "the shape is concave, inverted (a hollow mould explains the images as well); "
+            "try model.convex_prior=1.2, or a larger one than it has"
+        )
     roughness = (depth.diff(dim=2).abs().mean() + depth.diff(dim=1).abs().mean()).item() / depth_range
     if roughness > 0.1:
         found.append("the depth is noisy; try loss.smoothness=0.1")
-    angles = factors.view[:, :3]
-    stuck = (angles.mean(0).abs() > math.radians(25)) & (angles.std(0) < math.radians(8))
-    if stuck.any():
-        found.append("every viewpoint is the same rotation (collapsed); try a lower optim.lr or calmer backgrounds")
+    if collapsed(factors.view[:, :3]):
+        found.append(
+            "every viewpoint is turned by as much, the same way or to either side (collapsed); try a lower optim.lr, "
+            "calmer backgrounds or loss.yaw_spread=15"
+        )
+    elif len(factors.view) > 1 and (factors.view[:, :2].std(0) < math.radians(1)).all():
+        found.append(
+            "every viewpoint is the same (collapsed), so nothing is learned of depth; give it more steps, or try "
+            "loss.yaw_spread=15, model.symmetric=true or pictures from more sides"
+        )
     return found

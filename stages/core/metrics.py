@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from .camera import FOV
 from .geometry import depth_normals
 
-__all__ = ["depth_correlation", "evaluation_mask", "mad", "relief", "side"]
+__all__ = ["correlation", "depth_correlation", "evaluation_mask", "mad", "relief", "side"]
 
 
 def _erode(mask: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
@@ -69,8 +69,13 @@ def relief(
     return torch.where(mask.any(2).any(1), found, torch.nan)
 
 
+def correlation(a: Float[Tensor, "n k"], b: Float[Tensor, "n k"]) -> Float[Tensor, " k"]:
+    """Pearson's r of each column; 0 where one hardly varies, by less than float32 can tell; NaN for NaN."""
+    x, y = ((values - values.mean(0)).double() for values in (a, b))
+    still = (x.norm(dim=0) <= 1e-6 * a.norm(dim=0)) | (y.norm(dim=0) <= 1e-6 * b.norm(dim=0))
+    return torch.where(still, 0, (x * y).sum(0) / (x.norm(dim=0) * y.norm(dim=0))).to(b.dtype)
+
+
 def depth_correlation(predicted: Float[Tensor, "n k"], truth: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
     """Σ over the K key points of |Pearson r over the N images|; K when perfect (3DFAW's measure, K = 66)."""
-    a = (predicted - predicted.mean(0)).double()
-    b = (truth - truth.mean(0)).double()
-    return ((a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)).clamp(min=1e-30)).abs().sum().to(truth.dtype)
+    return correlation(predicted, truth).abs().sum()

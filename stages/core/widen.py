@@ -1,4 +1,4 @@
-"""A wider model that computes what a narrower one does, to go on learning from there (Net2Net, Chen et al. 2016).
+"""A wider network that computes what a narrower one does, to go on learning from there (Net2Net, Chen et al. 2016).
 
 Narrow networks find viewpoints that wide ones paint into the albedo; wide ones then draw finer shapes and colours.
 """
@@ -8,27 +8,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .layers import FromPoint
-from .model import Sym3D
 
 __all__ = ["widened"]
 
 GROUP = 4  # channels of one group norm; groups are copied whole, so that means and deviations stay
 
 
-def widened(narrow: dict[str, Tensor], wide: Sym3D) -> dict[str, Tensor]:
-    """The state dict with which ``wide`` gives the answers of the model whose state dict is ``narrow``.
+def widened(narrow: dict[str, Tensor], wide: nn.Module) -> dict[str, Tensor]:
+    """The state dict with which ``wide`` gives the answers of the network whose state dict is ``narrow``.
 
     Every channel becomes k copies, k the ratio of the widths. Of what the next layer read from the one, copies take
     unequal shares, at random (torch's generator): equal ones would learn the same for ever.
 
-    Raises ValueError when the channel counts are not multiples, or the networks are others.
+    Raises ValueError when the channel counts are not multiples, or the layers are others.
     """
     state = wide.state_dict()
     if state.keys() != narrow.keys():
-        raise ValueError("the models have other networks")
+        raise ValueError("the networks have other layers")
     for path, module in wide.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            key = f"{path}.{name}"
+            key = f"{path}.{name}" if path else name
             turned = isinstance(module, nn.ConvTranspose2d | FromPoint)  # their weights are input first
             state[key] = _copied(narrow[key], parameter.shape, turned)
     return state

@@ -15,7 +15,7 @@ from stages.errors import UsageError
 from .images import UnusableError
 from .threads import chunks
 
-__all__ = ["DETECTORS", "Box", "Crop", "crop_box", "crop_boxes", "cut", "parse_crop", "resize_squares"]
+__all__ = ["DETECTORS", "Box", "Crop", "crop_box", "crop_boxes", "cut", "parse_crop", "reach", "resize_squares"]
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels; pixel (u, v) covers [u, u+1) × [v, v+1)
 
@@ -47,8 +47,9 @@ _cascades = threading.local()
 
 @dataclass(frozen=True)
 class Crop:
-    """``kind`` center, none, face or cat. ``fraction``: of the shorter side, for center; for face and cat, what the
-    detector's square is multiplied by. ``down``: how far the square is then moved, in its own sides, for face and cat.
+    """``kind`` center, none, face, cat, or landmarks where a layout has them. ``fraction``: of the shorter side, for
+    center; for the others, what the square that is found is multiplied by. ``down``: how far the square is then moved,
+    in its own sides, for face and cat.
     """
 
     kind: str
@@ -70,7 +71,7 @@ class Crop:
 
     def decoded_side(self, size: int) -> int:
         """The shortest side, pixels, that a picture needs so that nothing visible is lost in a crop of ``size``."""
-        if self.finds:
+        if self.finds or self.kind == "landmarks":
             return max(16 * size, SEARCH_SIDE[1])  # a face may be an eighth of the picture and still be sharp
         return int(np.ceil(4 * size / self.fraction))
 
@@ -117,6 +118,28 @@ def crop_boxes(pixels: np.ndarray, crop: Crop) -> list[Box]:
         x0, y0 = (width - side) // 2, (height - side) // 2
         return [(float(x0), float(y0), float(x0 + side), float(y0 + side))]
     return [_inside(found, crop, height, width) for found in _search(pixels, crop.kind)]
+
+
+def reach(pixels: np.ndarray, box: Box) -> tuple[np.ndarray, Box, Box]:
+    """For a square that may reach over the picture's border: a picture to cut from, in which the border is repeated as
+    far as needed, the square in whole pixels of the old picture, and in those of the new one.
+
+    Raises UnusableError when its middle is outside or it is twice as large as the picture.
+    """
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = box
+    side, (x, y) = max(1, round(x1 - x0)), ((x0 + x1) / 2, (y0 + y1) / 2)
+    if not (0 <= x <= width and 0 <= y <= height and side <= 2 * max(height, width)):
+        raise UnusableError("key points outside the picture")
+    left, top = round(x - side / 2), round(y - side / 2)
+    before, after = (max(0, -top), max(0, -left)), (max(0, top + side - height), max(0, left + side - width))
+    wider = np.pad(pixels, (*zip(before, after, strict=True), (0, 0)), mode="edge")
+    inside = float(left + before[1]), float(top + before[0])
+    return (
+        wider,
+        (float(left), float(top), float(left + side), float(top + side)),
+        (*inside, inside[0] + side, inside[1] + side),
+    )
 
 
 def cut(pixels: np.ndarray, box: Box, size: int) -> np.ndarray:

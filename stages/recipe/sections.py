@@ -161,6 +161,9 @@ class OptimSection(_Section):
     """Decay of a running average of the weights, which then is what is validated and saved for inference."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the networks and features; auto: bfloat16 where the processor itself multiplies in it, float32 elsewhere."""
+    init: Line | None = None
+    """Start from the weights of this checkpoint, run folder or shipped model (averaged ones where it has them) instead
+    of fresh ones; its size must be the same, its width the same or a fraction 1/k: networks are widened then."""
     search_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps try random viewpoints on the prior's shape in the batch's mean albedo; 0: none."""
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,9 +13,10 @@ from stages.io.files import make_folder, write_file
 from stages.io.pictures import write_png
 from stages.reproduce.tables import Figures
 
-__all__ = ["HEAD", "Line", "Spread", "write_table"]
+__all__ = ["HEAD", "DepthLine", "Line", "Spread", "write_table"]
 
 HEAD = ("", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds")
+KEY = "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means."
 INK, FAINT, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
 LINE, MARGIN, FONT = 40, 24, 20
 
@@ -39,9 +41,15 @@ class Spread:
         return f"{self.mean:.{digits}f} ± {self.over_images:.{digits}f}{seeds}"
 
 
+class Line(Protocol):
+    """A row of any table: a dataclass with its figures, which knows how to show them."""
+
+    def cells(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True)
-class Line:
-    """A row with its figures; SIDE ×10⁻² and MAD in degrees. hollow, diverged: how many seeds are or did."""
+class DepthLine:
+    """A row of the tables of errors in depth: SIDE ×10⁻², MAD in degrees, and how many seeds are hollow or diverged."""
 
     label: str
     paper: Figures
@@ -65,18 +73,26 @@ class Line:
         )
 
 
-def write_table(folder: Path, name: str, title: str, lines: Sequence[Line], facts: dict[str, str]) -> list[Path]:
-    """NAME.md, NAME.png and NAME.json in ``folder``; ``facts`` say how the figures came about."""
+def write_table(
+    folder: Path,
+    name: str,
+    title: str,
+    lines: Sequence[Line],
+    facts: dict[str, str],
+    head: Sequence[str] = HEAD,
+    key: str = KEY,
+) -> list[Path]:
+    """NAME.md, NAME.png and NAME.json in ``folder``: ``key`` says what the figures are, ``facts`` where from."""
     make_folder(folder)
     rows = [line.cells() for line in lines]
     text = "\n".join(
         [
             f"# {title}",
             "",
-            "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means.",
+            key,
             "",
-            f"| {' | '.join(HEAD)} |",
-            "|" + "---|" * len(HEAD),
+            f"| {' | '.join(head)} |",
+            "|" + "---|" * len(head),
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
             *(f"- {key}: {value}" for key, value in facts.items()),
@@ -86,23 +102,24 @@ def write_table(folder: Path, name: str, title: str, lines: Sequence[Line], fact
     data = {"title": title, "rows": [asdict(line) for line in lines], **facts}
     return [
         write_file(folder / f"{name}.md", text.encode()),
-        write_png(folder / f"{name}.png", _picture(title, rows)),
+        write_png(folder / f"{name}.png", _picture(title, head, rows)),
         write_file(folder / f"{name}.json", json.dumps(data, indent=2).encode()),
     ]
 
 
-def _picture(title: str, rows: Sequence[Sequence[str]]) -> np.ndarray:
+def _picture(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> np.ndarray:
     font = ImageFont.load_default(FONT)
-    head = [cell.replace("×10⁻²", "/ 0.01") for cell in HEAD]  # the font has no raised figures
-    cells = [head, *rows]
-    widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(HEAD))]
+    theirs = [cell.startswith("paper") for cell in head]
+    cells = [[cell.replace("×10⁻²", "/ 0.01") for cell in head], *rows]  # the font has no raised figures
+    widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(head))]
     picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, LINE * (len(cells) + 1) + 2 * MARGIN), PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, MARGIN), title, INK, font)
     for number, row in enumerate(cells, 1):
         y = MARGIN + number * LINE
         for column, cell in enumerate(row):
-            draw.text((MARGIN + sum(widths[:column]), y), cell, FAINT if number == 1 or column in (3, 4) else INK, font)
+            ink = FAINT if number == 1 or theirs[column] else INK
+            draw.text((MARGIN + sum(widths[:column]), y), cell, ink, font)
         draw.line(
             (MARGIN, y + LINE - 8, picture.width - MARGIN, y + LINE - 8), FAINT if number == 1 else (225, 225, 225)
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["LEARNED", "TABLES", "Row", "Scale", "scale"]
+__all__ = ["LEARNED", "QUICK_STEPS", "SUPERVISED", "TABLES", "Row", "Scale", "scale"]
 
 Figures = tuple[float, float, float, float]  # SIDE ×10⁻² and its deviation over images, MAD in degrees and its
 
@@ -11,7 +11,7 @@ Figures = tuple[float, float, float, float]  # SIDE ×10⁻² and its deviation 
 class Row:
     """``training``: rows with the same name share their runs; None is a depth map that needs no training, by its
     baseline's name in ``label``. ``settings`` are what differs from the full method, as ``train -s`` takes them.
-    ``perturbed``: on the data set of that name.
+    ``perturbed``: on the data set of that name. ``pictured``: its confidence maps are drawn beside the table.
     """
 
     label: str
@@ -20,6 +20,7 @@ class Row:
     settings: tuple[str, ...] = ()
     quick: bool = True  # its effect is strong enough for a table of small runs
     perturbed: bool = False
+    pictured: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ SUPERVISED = (
 FULL = (0.793, 0.140, 16.51, 1.56)
 NO_CONFIDENCE = (0.829, 0.213, 16.39, 2.12)
 SURE = ("model.confidence=false",)
+QUICK_STEPS = 8000  # after which the order of the rows holds
 LEARNED = "loss.features=self"  # of features that have to be learned first
 
 TABLES = {
@@ -62,7 +64,7 @@ TABLES = {
         Row("no perturbation, no confidence", NO_CONFIDENCE, "no-confidence", SURE, False),
         Row("no perturbation, confidence", FULL, "full", (), False),
         Row("perturbation, no confidence", (2.141, 0.842, 26.61, 5.39), "no-confidence", SURE, False, perturbed=True),
-        Row("perturbation, confidence", (0.878, 0.169, 17.14, 1.90), "full", (), False, perturbed=True),
+        Row("perturbation, confidence", (0.878, 0.169, 17.14, 1.90), "full", (), False, perturbed=True, pictured=True),
     ),
     "failures": (Row("full", FULL, "full"),),
 }
@@ -71,6 +73,6 @@ TABLES = {
 def scale(quick: bool, steps: int | None) -> Scale:
     """Small runs for two CPU cores, or the paper's recipe; ``steps`` replaces their length."""
     if quick:
-        return Scale("quick", "small", (f"optim.steps={steps or 8000}",), 1)
+        return Scale("quick", "small", (f"optim.steps={steps or QUICK_STEPS}",), 1)
     length = () if steps is None else (f"optim.steps={steps}",)
     return Scale("full", "synfaces", length, 3)

@@ -13,11 +13,13 @@ EXAMPLES = (
     "sym3d eval --metric side,mad",
     "sym3d eval runs/small data/synfaces.h5 --baseline null-depth,average-depth",
     "sym3d eval faces.sym3d/prediction.h5 data/synfaces.h5 --json",
+    "sym3d eval runs/small --metric depthcorr",
 )
 PRINTED = {
     "side": ("SIDE ×10⁻²", 100.0),
     "mad": ("MAD °", 1.0),
     "relief": ("relief", 1.0),
+    "depthcorr": ("depth correlation of 66", 1.0),
 }  # heading and factor of the paper's tables
 KEPT = 15  # of twenty steps of a risk-coverage curve: 80 %
 
@@ -29,9 +31,12 @@ def main(
         typer.Argument(help="A run folder, checkpoint, shipped model or prediction file; left out: the newest run."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Argument(help="A sym3d.images file with true depth; left out: the recipe's own.")
+        Path | None,
+        typer.Argument(help="A sym3d.images file with true depth or key points; left out: the recipe's own."),
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", help="Metrics to print: side, mad, relief.")] = "side,mad",
+    metric: Annotated[
+        str, typer.Option("--metric", help="Metrics to print: side, mad, relief, depthcorr.")
+    ] = "side,mad",
     baseline: Annotated[
         str, typer.Option("--baseline", help="Baselines on the same images: null-depth, average-depth.")
     ] = "",
@@ -81,4 +86,5 @@ def main(
 
 def _shown(metric: str, score) -> str:
     factor = PRINTED.get(metric, (metric, 1.0))[1]
-    return f"{score.mean * factor:.3f} ± {score.std * factor:.3f}"
+    spread = "" if score.std is None else f" ± {score.std * factor:.3f}"
+    return f"{score.mean * factor:.3f}{spread}"

@@ -1,4 +1,4 @@
-"""sym3d export: a prediction file becomes meshes, videos, contact sheets."""
+"""sym3d export: a prediction file becomes meshes, maps, videos, contact sheets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,13 +8,18 @@ import typer
 from sym3d_cli.console import print_lines
 from sym3d_cli.options import (
     Background,
+    DepthMaps,
     Device,
     Meshes,
+    NormalMap,
     Only,
     PictureSize,
     Pose,
+    Resolution,
     Rows,
+    Solid,
     Texture,
+    Triangles,
     VideoFormats,
     names,
 )
@@ -22,6 +27,8 @@ from sym3d_cli.options import (
 EXAMPLES = (
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format obj,glb",
     "sym3d export faces.sym3d/prediction.h5 -o meshes --format glb --texture photo --photos my-faces/",
+    "sym3d export faces.sym3d/prediction.h5 -o print --format stl --solid --resolution 256 --triangles 50000",
+    "sym3d export faces.sym3d/prediction.h5 -o maps --depth png16,exr --normals --pose input",
     "sym3d export faces.sym3d/prediction.h5 -o pictures --sheet --truth data/synfaces.h5",
     "sym3d export faces.sym3d/prediction.h5 -o videos --video swing,light --video-format mp4,webp --size 512 --row 0",
 )
@@ -38,6 +45,11 @@ def main(
         list[Path] | None,
         typer.Option("--photos", help="The photographs, for --texture photo: an image, folder or zip; repeatable."),
     ] = None,
+    resolution: Resolution = None,
+    triangles: Triangles = None,
+    solid: Solid = False,
+    depth: DepthMaps = "",
+    normals: NormalMap = False,
     rows: Rows = None,
     only: Only = None,
     video: Annotated[
@@ -59,19 +71,23 @@ def main(
         Path | None, typer.Option("--truth", help="A sym3d.images file whose depth the sheet shows beside ours.")
     ] = None,
 ) -> None:
-    """Write meshes, videos and contact sheets; without --format, --video and --sheet: OBJ meshes."""
+    """Write meshes, maps, videos and contact sheets; OBJ meshes when nothing is named. Names hold the choices."""
     from stages.export import ExportRequest, run
 
-    wanted = names(format) or (() if video or sheet else ("obj",))
     request = ExportRequest(
         prediction,
         out_dir,
-        formats=wanted,
+        formats=names(format) or (() if depth or normals or video or sheet else ("obj",)),
         pose=str(pose),
         rows=tuple(rows or ()),
         names=tuple(only or ()),
         texture=str(texture),
         photos=tuple(photos or ()),
+        resolution=resolution,
+        triangles=triangles,
+        solid=solid,
+        depth=names(depth),
+        normals=normals,
         videos=names(video),
         video_formats=names(video_format),
         size=size,
@@ -81,4 +97,4 @@ def main(
         truth=truth,
     )
     result = run(request, report=context.obj)
-    print_lines([*result.meshes, *result.videos, *result.sheets])
+    print_lines([*result.meshes, *result.maps, *result.videos, *result.sheets])

@@ -6,13 +6,28 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_lines
-from sym3d_cli.options import Batch, Device, Ema, Meshes, ModelCrop, Overwrite, Pose, Split, Texture, names
+from sym3d_cli.options import (
+    Batch,
+    Device,
+    Ema,
+    Meshes,
+    ModelCrop,
+    Overwrite,
+    Pose,
+    Resolution,
+    Solid,
+    Split,
+    Texture,
+    Triangles,
+    names,
+)
 
 EXAMPLES = (
     "sym3d infer runs/cats photo.png --export obj",
     "sym3d infer synfaces-small data/synfaces.h5 -o faces --split test",
     "sym3d infer runs/cats photo.jpg --all --export glb --texture photo",
     "sym3d infer cats.h5 pictures/ --crop cat --export glb,ply --pose input",
+    "sym3d infer synfaces-small photo.png --crop face --export stl --solid --resolution 256",
 )
 
 SHOWN = 10  # skipped inputs named on screen
@@ -29,6 +44,9 @@ def main(
     export: Meshes = "",
     pose: Pose = "canonical",
     texture: Texture = "albedo",
+    resolution: Resolution = None,
+    triangles: Triangles = None,
+    solid: Solid = False,
     crop: ModelCrop = None,
     every: Annotated[bool, typer.Option("--all", help="Every face in a photograph, not only the largest.")] = False,
     split: Split = "all",
@@ -50,6 +68,9 @@ def main(
         formats=names(export),
         pose=str(pose),
         texture=str(texture),
+        resolution=resolution,
+        triangles=triangles,
+        solid=solid,
         crop=crop,
         every=every,
         split=str(split),

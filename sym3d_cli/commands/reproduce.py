@@ -11,23 +11,31 @@ EXAMPLES = (
     "sym3d reproduce baselines data/synfaces.h5",
     "sym3d reproduce ablations data/synfaces.h5 --quick",
     "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5",
+    "sym3d reproduce depthcorr data/synfaces.h5 --pretrain-data data/mine.h5 --quick",
     "sym3d reproduce failures --checkpoint synfaces-small",
 )
 
 
 def main(
     context: typer.Context,
-    table: Annotated[str, typer.Argument(help="baselines, ablations, perturb or failures.")],
-    data: Annotated[Path | None, typer.Argument(help="A sym3d.images file with true depth.")] = None,
+    table: Annotated[str, typer.Argument(help="baselines, ablations, perturb, failures, depthcorr or seeds.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="A sym3d.images file with true depth (depthcorr: key points).")
+    ] = None,
     perturbed: Annotated[
         Path | None, typer.Option("--perturbed", help="The same with perturbed images, for the table perturb.")
     ] = None,
+    pretrain: Annotated[
+        Path | None,
+        typer.Option("--pretrain-data", help="Other faces to learn from first, for a row of the table depthcorr."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small runs, for two CPU cores.")] = False,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, max=100, help="Trainings of each row; left out: 3, or 1 when quick.")
+        int | None,
+        typer.Option("--seeds", min=1, max=100, help="Trainings of each row; left out: 3, or 1 when quick (seeds: 8)."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps of every training; left out: the recipe's.")
+        int | None, typer.Option("--steps", min=1, help="Steps of every training; left out: the table's own.")
     ] = None,
     checkpoint: Annotated[
         str | None,
@@ -40,7 +48,7 @@ def main(
     """Train and evaluate every row of a table of the paper, and write it next to the paper's figures."""
     from stages.reproduce import ReproduceRequest, run
 
-    request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, checkpoint)
+    request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, checkpoint, pretrain)
     result = run(request, report=context.obj)
     print_table(result.head, [line.cells() for line in result.lines])
     print_lines(result.files)

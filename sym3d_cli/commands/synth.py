@@ -1,5 +1,6 @@
-"""sym3d synth: faces that never were, with their true shape."""
+"""sym3d synth: faces and cars that never were, with their true shape."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +11,24 @@ from sym3d_cli.options import Overwrite, Perturb, Size
 
 EXAMPLES = (
     "sym3d synth data/synfaces.h5 -n 20000 --seed 0",
+    "sym3d synth data/cars.h5 --kind cars -n 10000",
     "sym3d synth faces128.h5 -n 500 --size 128 --device cuda",
     "sym3d synth data/bfm.h5 --morphable model2019_bfm.h5 -n 20000 --seed 0",
     "sym3d synth profiles.h5 -n 200 --seed 1 --hard pose=4",
 )
 
 
+class Kind(StrEnum):
+    faces = "faces"
+    cars = "cars"
+
+
 def main(
     context: typer.Context,
     out: Annotated[Path, typer.Argument(help="The sym3d.images file to write.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many faces.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same faces.")] = 0,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many images.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same images.")] = 0,
+    kind: Annotated[Kind, typer.Option("--kind", help="What to draw.")] = Kind.faces,
     size: Size = 64,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     morphable: Annotated[
@@ -38,13 +46,14 @@ def main(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make synthetic faces with true depth, viewpoint, light and key points; the same command again resumes."""
+    """Make synthetic faces or cars with true depth, viewpoint and light; the same command again resumes."""
     from stages.synth import SynthRequest, run
 
     request = SynthRequest(
         out,
         count=count,
         seed=seed,
+        kind=kind.value,
         size=size,
         device=device,
         overwrite=overwrite,

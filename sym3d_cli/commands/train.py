@@ -16,6 +16,7 @@ from sym3d_cli.options import Overwrite, Settings
 EXAMPLES = (
     "sym3d train recipes/cats.toml",
     "sym3d train small -s run.seed=1 --name small-1",
+    "sym3d train faces --data data/mine.h5 --name mine --init runs/celeba",
     "sym3d train cats --check",
     "torchrun --nproc-per-node 4 -m sym3d_cli train cats",
 )
@@ -26,6 +27,10 @@ def main(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a recipe that comes with sym3d.")],
     settings: Settings = None,
     data: Annotated[Path | None, typer.Option("--data", help="Train on this file instead of data.images.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="CHECKPOINT", help="Start from its weights: sets optim.init."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the run; left out: the recipe's name.")] = None,
     overwrite: Overwrite = False,
     check: Annotated[bool, typer.Option("--check", help="Print the resolved recipe and stop.")] = False,
@@ -39,7 +44,9 @@ def main(
     if data is not None:
         if not data.exists():
             raise InputError(data, "no such file", "check --data")
-        settings.append(_naming(data))
+        settings.append(_naming("data.images", data))
+    if init is not None:
+        settings.append(_naming("optim.init", init))
     loaded = load_recipe(recipe, settings)
     found = find_recipe(recipe)
     name = name or loaded.name
@@ -47,7 +54,7 @@ def main(
         raise UsageError("--name", f"{name} cannot name a folder under runs/", "use letters, digits and . _ -")
     images = None if check else find_images(loaded, found)
     if images is not None:  # the run's own recipe says what it saw, for whoever evaluates it
-        loaded = load_recipe(recipe, [*settings, _naming(images)])
+        loaded = load_recipe(recipe, [*settings, _naming("data.images", images)])
     if recipe.endswith(".toml") and found != Path(recipe):
         report.note(f"{recipe} is not here: this is the recipe that comes with sym3d, {found}")
     if check:
@@ -65,6 +72,6 @@ def main(
     print_lines([result.checkpoint])
 
 
-def _naming(images: Path) -> str:
+def _naming(key: str, path: Path) -> str:
     """The setting that makes a recipe name this file."""
-    return f"data.images={json.dumps(str(images), ensure_ascii=False)}"
+    return f"{key}={json.dumps(str(path), ensure_ascii=False)}"

@@ -115,6 +115,11 @@ def test_synth(sym3d, tmp_path):
     assert lines(sym3d("synth", "out.h5", "-n", 2, "--seed", 4, "--overwrite")) == ["out.h5"]
 
 
+def test_synth_of_cars(sym3d, tmp_path):
+    assert lines(sym3d("synth", "cars.h5", "-n", 2, "--kind", "cars")) == ["cars.h5"]
+    assert "canonical_depth" in sym3d("info", "cars.h5").stdout
+
+
 def test_prep(sym3d, tmp_path):
     from PIL import Image
 
@@ -129,6 +134,10 @@ def test_prep(sym3d, tmp_path):
     assert sum(int(number) for key, number in printed.items() if key.startswith("skipped: ")) == 1
     again = sym3d("prep", "photos", "out.h5", "--crop", "0.8")
     assert "already complete" in again.stderr
+    assert "pictures 3, wanted 1000 or more" in again.stderr.replace("\n", " ")
+    graded = sym3d("grade", "out.h5")
+    assert lines(graded)[1] == "pictures\t3\t1000 or more\twarn"
+    assert json.loads(sym3d("grade", "out.h5", "--json").stdout)["findings"][0]["figure"] == 3
 
 
 def test_train_remembers_its_data_and_is_not_done_twice(here, place):
@@ -185,6 +194,16 @@ def test_infer_and_export(here, place, monkeypatch):
         here("export", "found/prediction.h5", "-o", "meshes", "--format", "ply", "--row", 0, "--pose", "input")
     )
     assert [os.path.splitext(path)[1] for path in printed] == [".ply"]
+    name = printed[0].removesuffix("+input.ply")
+    arguments = ("--resolution", 20, "--triangles", 400, "--solid", "--texture", "shaded")
+    printed = lines(
+        here(
+            "export", "found/prediction.h5", "-o", "meshes", "--row", 0, "--format", "stl", "--depth", "npy", *arguments
+        )
+    )
+    assert printed == [f"{name}+shaded+r20+t400+solid.stl", f"{name}+r20+depth.npy"]
+    printed = lines(here("export", "found/prediction.h5", "-o", "meshes", "--row", 0, "--normals"))
+    assert printed == [f"{name}+normals.png"]
 
 
 def test_info(here):

@@ -15,7 +15,7 @@ ROOT = typer.main.get_command(app)
 COMMANDS = [
     *("prep", "synth", "features", "train", "infer", "eval", "export", "import", "info"),
     *("recipes", "reproduce", "bench", "doctor", "models", "composite", "report", "view", "relight"),
-    *("edit",),
+    *("edit", "grade"),
 ]
 HERE = Path(__file__).parents[2]
 

@@ -156,7 +156,8 @@ def test_the_convex_prior_starts_with_a_dome():
 def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
     model = Sym3D(64, NARROW, convex_prior=1.2)
     dome = model.metric_depth(torch.zeros(4, 64, 64))
-    good = replace(model.predict(torch.rand(4, 3, 64, 64)), free_depth=dome)
+    spread = torch.tensor([[-30.0], [-10.0], [5.0], [35.0]]).deg2rad() * torch.tensor([0.0, 1, 0, 0, 0, 0])
+    good = replace(model.predict(torch.rand(4, 3, 64, 64)), free_depth=dome, view=spread)
     assert symptoms(good, 0.2) == []
     hollow = replace(good, free_depth=2.0 - good.free_depth)
     assert any("concave" in sign for sign in symptoms(hollow, 0.2))
@@ -165,7 +166,13 @@ def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
     noisy = replace(good, free_depth=good.free_depth + 0.05 * torch.randn(4, 64, 64))
     assert any("noisy" in sign for sign in symptoms(noisy, 0.2))
     turned = replace(good, view=torch.tensor([0.0, 0.0, 0.8, 0.0, 0.0, 0.0]).expand(4, 6))
-    assert any("rotation" in sign for sign in symptoms(turned, 0.2))
+    assert any("turned by as much" in sign for sign in symptoms(turned, 0.2))
+    sides = replace(good, view=turned.view * torch.tensor([[1.0], [-1.0], [-1.0], [1.0]]))
+    assert any("to either side" in sign for sign in symptoms(sides, 0.2))
+    still = replace(good, view=0.01 * spread)
+    assert any("every viewpoint is the same" in sign for sign in symptoms(still, 0.2))
+    for broken in (hollow, flat, noisy, turned, sides, still):
+        assert all("; " in sign and "try " in sign for sign in symptoms(broken, 0.2))
 
 
 def test_he_initialisation_tells_images_apart_from_the_start():

@@ -42,5 +42,5 @@ def test_what_is_no_copy_is_refused():
     narrow = trained(0.125, confidence=False)
     with pytest.raises(ValueError, match="cannot copy"):
         widened(narrow.state_dict(), Sym3D(64, 0.1875, confidence=False))
-    with pytest.raises(ValueError, match="other networks"):
+    with pytest.raises(ValueError, match="other layers"):
         widened(narrow.state_dict(), Sym3D(64, 0.25))

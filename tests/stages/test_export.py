@@ -23,7 +23,7 @@ from stages.errors import InputError, OutputError, UsageError
 from stages.export import ExportRequest, run
 from stages.io import files, pictures
 from stages.io.files import file_stems, safe_stem
-from stages.io.meshes import write_meshes
+from stages.io.meshes import export_name, write_meshes
 from stages.progress import Silent
 
 SIZE = 32
@@ -96,6 +96,7 @@ def accessor(document: dict, blob: bytes, index: int) -> np.ndarray:
 def test_every_format_reads_back(tmp_path, item, kind, pose):
     written = write_meshes(item, tmp_path, "ann", formats=[kind], pose=pose)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
+    name = export_name("ann", pose=pose)
     view = torch.from_numpy(item["view"]) if pose == "input" else None
     expected = grid_mesh(torch.from_numpy(item["canonical_depth"]), view=view)
     read = trimesh.load(written[0], process=False, force="mesh")
@@ -107,7 +108,7 @@ def test_every_format_reads_back(tmp_path, item, kind, pose):
     else:
         assert np.abs(read.visual.uv - expected.uv.numpy()).max() < 1e-6
         material = read.visual.material
-        assert material.name == "ann"
+        assert material.name == name
         image = material.image if kind == "obj" else material.baseColorTexture
         x, y = read.visual.uv[0] * SIZE
         upper_left = np.asarray(image)[int(SIZE - y), int(x), :3]
@@ -153,7 +154,7 @@ def test_obj_normals_and_material_files(tmp_path, item):
 
 def test_shaded_texture_is_the_canonical_image(tmp_path, item):
     write_meshes(item, tmp_path, "ann", formats=["obj"], texture="shaded")
-    assert (np.asarray(Image.open(tmp_path / "ann.png")) == item["canonical_image"]).all()
+    assert (np.asarray(Image.open(tmp_path / "ann+shaded.png")) == item["canonical_image"]).all()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,10 @@ def test_contact_sheet_takes_any_label():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"formats": ("stl",)}, "obj, glb, ply"),
+        ({"formats": ("max",)}, "obj, glb, ply, stl, usdz, points"),
+        ({"resolution": 8}, "16 to 512"),
+        ({"triangles": 99}, "100 or more"),
+        ({"depth": ("png8",)}, "png16, exr, npy"),
         ({"pose": "upside"}, "canonical, input"),
         ({"texture": "wood"}, "albedo, shaded"),
         ({"rows": (9,)}, "rows 0 to 3"),
@@ -346,7 +350,7 @@ def test_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, item, monkeypat
 
     monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OutputError, match="No space left"):
-        write_meshes(item, tmp_path, "ann", formats=["glb"], pose="input")
+        write_meshes(item, tmp_path, "ann", formats=["glb"])
     assert [path.name for path in tmp_path.iterdir()] == ["ann.glb"]
     assert (tmp_path / "ann.glb").read_bytes() == before
 

@@ -149,8 +149,8 @@ def test_inputs_that_are_not_there(tmp_path, checkpoint):
         run(InferRequest(tmp_path / "none.h5", (data,), tmp_path / "out"))
     with pytest.raises(UsageError, match="nothing to infer"):
         run(InferRequest(checkpoint, (), tmp_path / "out"))
-    with pytest.raises(UsageError, match="stl"):
-        run(InferRequest(checkpoint, (data,), tmp_path / "out", formats=("stl",)))
+    with pytest.raises(UsageError, match="max"):
+        run(InferRequest(checkpoint, (data,), tmp_path / "out", formats=("max",)))
     with pytest.raises(UsageError, match="device"):
         run(InferRequest(checkpoint, (data,), tmp_path / "out", device="tpu9"))
     assert not (tmp_path / "out").exists()

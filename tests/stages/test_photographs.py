@@ -182,7 +182,7 @@ def inferred(tmp_path, checkpoint, photo, finds_squares):
 
 def test_a_mesh_wears_the_photograph_wherever_that_is_now(tmp_path, checkpoint, photo, inferred):
     request = InferRequest(checkpoint, (photo,), tmp_path / "out", ("glb",), texture="photo", crop="face", every=True)
-    assert [path.name for path in run(request).meshes] == ["scene-1.glb", "scene-2.glb"]
+    assert [path.name for path in run(request).meshes] == ["scene-1+photo.glb", "scene-2+photo.glb"]
     first = ExportRequest(inferred, tmp_path / "first", ("glb",), rows=(0,), texture="photo", photos=(photo,))
     texture = colours_of(export(first).meshes[0])
     assert texture.shape == (128, 128, 3)

@@ -16,7 +16,7 @@ from stages.artifact import open_artifact
 from stages.errors import InputError, UsageError
 from stages.recipe import load_recipe
 from stages.reproduce import TABLES, ReproduceRequest, run
-from stages.reproduce.report import Line, Spread
+from stages.reproduce.report import DepthLine, Spread
 from stages.reproduce.tables import LEARNED, Row, scale
 from tests.stages.small import write_data
 from tests.stages.test_train import write_images
@@ -119,6 +119,6 @@ def test_a_diverged_seed_is_counted_and_a_hollow_one_too():
     figures = {"side": [0.01, 0.03], "mad": [10.0, 20], "relief": [-0.5, -0.1], "seconds": 3}
     scores = {"a": {key: np.array(values) for key, values in figures.items()}}
     line = stages.reproduce._line(Row("x", (1, 1, 1, 1), "x"), ["a", "b"], scores)
-    assert line == Line("x", (1, 1, 1, 1), 2, Spread(2.0, 1.0, 0.0), Spread(15.0, 5.0, 0.0), 1, 1, 3.0)
+    assert line == DepthLine("x", (1, 1, 1, 1), 2, Spread(2.0, 1.0, 0.0), Spread(15.0, 5.0, 0.0), 1, 1, 3.0)
     assert line.cells()[-1] == "2, 1 hollow, 1 diverged"
     assert stages.reproduce._line(Row("x", (1, 1, 1, 1), "x"), ["b"], scores).cells()[1] == "none finished"

@@ -17,6 +17,8 @@ import stages.train
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.data.batches import batch_flips, batch_rows
 from stages.errors import DivergedError, InputError, OutputError, StaleError
+from stages.loading import load_model
+from stages.progress import Silent
 from stages.ranks import Ranks
 from stages.recipe import parse_recipe
 from stages.steps import Losses, TrainingImages, take_step
@@ -45,11 +47,11 @@ validate_images = 4
 """
 
 
-def recipe(steps=6, save_every=1000, **replaced):
+def recipe(steps=6, save_every=1000, init=None, **replaced):
     text = RECIPE.format(steps=steps, save_every=save_every)
     for old, new in replaced.items():
         text = text.replace({"lr": "lr = 1e-3", "batch": "batch = 4"}[old], new)
-    return parse_recipe(text, where="test")
+    return parse_recipe(text, [f"optim.init={init}"] if init else [], where="test")
 
 
 def write_images(path: Path, count=24, truth=True, size=64, seed=0, **replaced) -> Path:
@@ -241,6 +243,53 @@ def test_batches_visit_every_image_once_an_epoch_and_depend_on_nothing_else():
     assert batch_flips(3, 7, 64).tolist() == batch_flips(3, 7, 64).tolist()
     assert batch_flips(3, 7, 64).tolist() != batch_flips(3, 8, 64).tolist()
     assert 0.4 < torch.cat([batch_flips(0, step, 64) for step in range(50)]).float().mean() < 0.6
+
+
+def test_a_run_may_start_from_another_models_weights(whole, images, tmp_path):
+    from_whole = recipe(steps=1, init=whole[0])
+    run(TrainRequest(from_whole, tmp_path / "run", images))
+    with open_artifact(tmp_path / "run/checkpoint.h5") as artifact:
+        names = [(parent["schema"], parent["name"]) for parent in artifact.provenance["parents"]]
+        first = {name: artifact[f"ema/{name}"][...] for name in ("netD.network.0.weight", "netA.network.0.weight")}
+    assert names == [("sym3d.images", "faces.h5"), ("sym3d.checkpoint", "checkpoint.h5")]
+    lr = 1e-3  # the most that the first step of Adam changes a weight by
+    for name, values in first.items():
+        assert np.abs(values - whole[2][f"ema/{name}"]).max() <= 1.01 * lr, "not the averaged weights"
+
+    result = run(TrainRequest(recipe(steps=3, init=whole[0]), tmp_path / "run", images))
+    at_once = run(TrainRequest(recipe(steps=3, init=whole[0]), tmp_path / "at-once", images))
+    assert result.steps == 3
+    assert_same_training(contents(tmp_path / "run"), contents(at_once.run_dir))
+    with pytest.raises(StaleError, match=r"optim\.init was given, is None"):
+        run(TrainRequest(recipe(steps=3), tmp_path / "run", images))
+    with pytest.raises(StaleError, match=r"was trained from other weights than checkpoint\.h5"):
+        run(TrainRequest(recipe(steps=3, init=at_once.run_dir), tmp_path / "run", images))
+
+
+def test_weights_that_do_not_fit_are_refused_and_missing_networks_said(whole, images, tmp_path):
+    notes, report = [], Silent()
+    report.note = notes.append
+    sure = parse_recipe(recipe(steps=1).text(), ["model.confidence=false", "model.convex_prior=0.0"])
+    run(TrainRequest(sure, tmp_path / "sure", images))
+    run(TrainRequest(recipe(steps=1, init=tmp_path / "sure"), tmp_path / "run", images), report=report)
+    path = tmp_path / "sure/checkpoint.h5"
+    assert f"netC starts fresh: {path} has none" in notes
+    assert f"{path} had model.convex_prior = 0.0, now 1.2" in notes
+    uneven = parse_recipe(recipe(steps=1, init=whole[0]).text(), ["model.width=0.09375"])
+    with pytest.raises(InputError, match=r"for 64 pixels at width 0\.0625, not 64 at 0\.09375; set model\.size"):
+        run(TrainRequest(uneven, tmp_path / "wide", images))
+    with pytest.raises(InputError, match="no such checkpoint"):
+        run(TrainRequest(recipe(steps=1, init="nowhere"), tmp_path / "wide", images))
+
+
+def test_a_wider_model_starts_with_the_narrow_ones_answers(whole, images, tmp_path):
+    wide = parse_recipe(recipe(steps=1, init=whole[0]).text(), ["model.width=0.125", "optim.lr=1e-12"])
+    run(TrainRequest(wide, tmp_path / "wide", images))
+    picture = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        ours, theirs = (load_model(folder).model.predict(picture) for folder in (tmp_path / "wide", whole[0]))
+    torch.testing.assert_close(ours.depth, theirs.depth)
+    torch.testing.assert_close(ours.albedo, theirs.albedo, rtol=1e-4, atol=1e-5)
 
 
 class _Watch(TorchDispatchMode):

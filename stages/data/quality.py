@@ -1,0 +1,184 @@
+"""Is a set of pictures one that the method can learn from? Figures that need no labels, and what they mean.
+
+All but two are of *edge maps*: how much brightness changes around each of 16 × 16 places, less its mean, of unit
+length. They show where a thing's parts are and hardly depend on its colours or its light. Cut into the part that a
+mirror leaves alone and the part that it reverses, they tell how things are turned.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+__all__ = ["COMPARED", "WANTED", "Finding", "evenly", "grade", "measure"]
+
+COMPARED = 16000  # pictures that are looked for among each other; more would take minutes
+MEASURED = 4000  # pictures that all else is measured on
+SIDE, MAP = 64, 16  # pixels that pictures are judged at, and of their maps
+DUPLICATE = 0.97  # correlation of two pictures' details from which they count as one
+BLURRED = 0.03  # variance of the Laplacian, of the picture's, below which nothing is sharp
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of a data set. trouble and remedy are what to expect and what to do, empty where all is well."""
+
+    check: str
+    figure: float
+    wanted: str
+    trouble: str = ""
+    remedy: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The figure as people read it."""
+        return f"{self.figure:.0f}" if self.figure >= 1000 else f"{self.figure:.3g}"
+
+    @property
+    def ok(self) -> bool:
+        return not self.trouble
+
+
+@dataclass(frozen=True)
+class _Limit:
+    wanted: str
+    holds: Callable[[float], bool]
+    trouble: str
+    remedy: str
+
+
+# The limits stand between the figures of good and of spoilt sets in docs/your-own-category.md.
+WANTED = {
+    "pictures": _Limit(
+        "1000 or more",
+        lambda figure: figure >= 1000,
+        "the networks will learn these pictures by heart and not the shape",
+        "add pictures of other individuals, or start from a shipped model of a similar kind",
+    ),
+    "near duplicates": _Limit(
+        "at most 0.05 of them",
+        lambda figure: figure <= 0.05,
+        "frames of one scene count as one picture, and copies in other splits flatter the scores",
+        "keep one picture of each individual and scene",
+    ),
+    "blurred": _Limit(
+        "at most 0.25 of them",
+        lambda figure: figure <= 0.25,
+        "detail that is not there cannot be learned: shapes stay smooth",
+        "leave out small and blurred pictures, or cut closer from larger ones",
+    ),
+    "noise": _Limit(
+        "at most 8",
+        lambda figure: figure <= 8,
+        "pictures are mostly grain, text or fine pattern, which no shape explains",
+        "use photographs of the thing itself, larger and with less noise",
+    ),
+    "framing": _Limit(
+        "0.25 or more",
+        lambda figure: figure >= 0.25,
+        "the thing is in another place or size in each picture, and the shape becomes the average blur",
+        "cut all pictures alike: --crop with a detector or a fraction, or by hand",
+    ),
+    "pose spread": _Limit(
+        "0.42 or more",
+        lambda figure: figure >= 0.42,
+        "seen from one direction only, depth can be anything, and will be flat",
+        "add pictures turned up to 45 degrees to the left and right, or lit from the side",
+    ),
+    "one-sidedness": _Limit(
+        "at most 0.05",
+        lambda figure: figure <= 0.05,
+        "all are turned to the same side or lopsided in the same way, and the plane of symmetry will lie askew",
+        "add pictures turned to the other side, and leave out or cut off what is always on one side, such as text",
+    ),
+    "asymmetry": _Limit(
+        "at most 0.52",
+        lambda figure: figure <= 0.52,
+        "not even the straightest views look like their mirror image, so symmetry will teach nothing or nonsense",
+        "see that the thing is symmetric left to right, upright and in the middle, and fills the picture",
+    ),
+}
+
+
+def grade(images: np.ndarray, count: int) -> list[Finding]:
+    """Judge a set of `count` pictures by some of them, uint8 (N, S, S, 3): each figure against what is wanted."""
+    findings = []
+    for check, figure in {"pictures": float(count), **measure(images)}.items():
+        limit = WANTED[check]
+        words = ("", "") if limit.holds(figure) else (limit.trouble, limit.remedy)
+        findings.append(Finding(check, figure, limit.wanted, *words))
+    return findings
+
+
+def measure(images: np.ndarray) -> dict[str, float]:
+    """The figures of pictures, uint8 (N, S, S, 3), by the names in WANTED; none of fewer than two.
+
+    near duplicates: share of them to which another looks the same. blurred: share without anything sharp. noise: median
+    variance of the Laplacian, of that of the picture. framing: median correlation of an edge map with the mean one.
+    pose spread: variance of the maps' reversed part, of that of the other. one-sidedness: how much of the reversed part
+    is the same in all. asymmetry: length of the reversed part in the most symmetric tenth.
+    """
+    if len(images) < 2:
+        return {}
+    grey = _grey(images)
+    duplicates = float((_nearest(_details(grey)) > DUPLICATE).mean())
+    grey = grey[evenly(len(grey), MEASURED)]
+    sharpness = np.array([cv2.Laplacian(g, cv2.CV_32F).var() / max(g.var(), 1e-4) for g in grey])
+    edges = _edge_maps(grey)
+    flipped = edges.reshape(-1, MAP, MAP)[:, :, ::-1].reshape(edges.shape)
+    kept, reversed_ = (edges + flipped) / 2, (edges - flipped) / 2
+    size = np.linalg.norm(reversed_, axis=1)
+    return {
+        "near duplicates": duplicates,
+        "blurred": float((sharpness < BLURRED).mean()),
+        "noise": float(np.median(sharpness)),
+        "framing": float(np.median(edges @ _unit(edges.mean(0)))),
+        "pose spread": float((size**2).mean() / max(kept.var(0).sum(), 1e-9)),
+        "one-sidedness": float((reversed_.mean(0) ** 2).sum() / max((size**2).mean(), 1e-9)),
+        "asymmetry": float(np.quantile(size, 0.1)),
+    }
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """At most so many of the numbers below count, evenly spaced."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
+
+
+def _grey(images: np.ndarray) -> np.ndarray:
+    """(N, SIDE, SIDE) in [0, 1]."""
+    small = (cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images)
+    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in small]).astype(np.float32) / 255
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows less their mean, of unit length; 0 where there is nothing in them."""
+    rows = rows - rows.mean(-1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-3)
+
+
+def _details(grey: np.ndarray) -> np.ndarray:
+    """(N, MAP²): what is left of pictures when their broad light and dark is taken away."""
+    small = (cv2.resize(g, (MAP, MAP), interpolation=cv2.INTER_AREA) for g in grey)
+    return _unit(np.stack([(g - cv2.GaussianBlur(g, (0, 0), 2.7)).ravel() for g in small]))
+
+
+def _nearest(rows: np.ndarray, block: int = 1024) -> np.ndarray:
+    """The largest correlation of each unit row with another one."""
+    best = np.full(len(rows), -1, np.float32)
+    for start in range(0, len(rows), block):
+        close = rows[start : start + block] @ rows[start:].T
+        np.fill_diagonal(close, -1)
+        here, later = best[start : start + block], best[start:]
+        np.maximum(later, close.max(0), out=later)
+        np.maximum(here, close.max(1), out=here)
+    return best
+
+
+def _edge_maps(grey: np.ndarray) -> np.ndarray:
+    """(N, MAP²), see above."""
+    maps = []
+    for g in grey:
+        slope = cv2.magnitude(cv2.Sobel(g, cv2.CV_32F, 1, 0), cv2.Sobel(g, cv2.CV_32F, 0, 1))
+        maps.append(cv2.resize(cv2.GaussianBlur(slope, (0, 0), 2), (MAP, MAP), interpolation=cv2.INTER_AREA).ravel())
+    return _unit(np.stack(maps))

@@ -1,0 +1,155 @@
+"""The table of 3DFAW's depth correlation: how the depth of 66 key points follows the truth from face to face."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.artifact import open_artifact
+from stages.core.metrics import depth_correlation
+from stages.errors import InputError
+from stages.evaluate import EvaluateRequest
+from stages.evaluate import run as evaluate
+from stages.progress import Report
+from stages.reproduce.depthnet import score_depthnet
+from stages.reproduce.report import write_table
+from stages.reproduce.runs import Job, train_all
+from stages.reproduce.shared import (
+    RUNS,
+    ReproduceRequest,
+    ReproduceResult,
+    describe,
+    digest_of,
+    made_from,
+    make_job,
+    naming,
+    setting,
+)
+from stages.reproduce.tables import QUICK_STEPS, SUPERVISED, Scale, scale
+
+__all__ = ["reproduce_depthcorr"]
+
+HEAD = ("", "depth correlation", "paper", "seeds")
+KEY = (
+    "Sum over 66 key points of |Pearson's r over the test images| between predicted and true depth; mean over seeds, "
+    "in brackets their deviation. The paper's figures are on 3DFAW, and so are those that it quotes: AIGN 50.81, "
+    "DepthNetGAN 58.68, MOFA 15.97."
+)
+SETTLED = ("optim.search_steps=0",)  # what has learned to see viewpoints has no need to search for them
+
+
+@dataclass(frozen=True)
+class CorrelationLine:
+    """A row: the figure of each seed that got to its end, and the paper's for its own."""
+
+    label: str
+    paper: str
+    figures: tuple[float, ...]
+    seeds: int = 0  # 0: there is nothing to learn
+    seconds: float = 0.0
+
+    def cells(self) -> tuple[str, ...]:
+        deviation = f" ({np.std(self.figures):.2f})" if len(self.figures) > 1 else ""
+        shown = f"{np.mean(self.figures):.2f}{deviation}" if self.figures else "none finished"
+        diverged = self.seeds - len(self.figures) if self.seeds else 0
+        seeds = [str(self.seeds)] * bool(self.seeds) + [f"{diverged} diverged"] * bool(diverged)
+        return self.label, shown, self.paper, ", ".join(seeds)
+
+
+def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceResult:
+    """The table of depth correlations; see `stages.reproduce.run`."""
+    size, digest = scale(request.quick, request.steps), digest_of(request.data, ("keypoints",))
+    seeds, logs = range(request.seeds or size.seeds), request.out / "logs"
+    dense, truth = _truth(request.data)
+    if not dense:
+        report.note(f"{request.data} has no depth maps: the rows supervised and average depth are left out")
+    if request.pretrain is None:
+        report.note("without --pretrain-data the row of pre-training is left out")
+
+    def job(training: str, seed: int, *settings: str) -> Job:
+        name = naming(size, digest, training, seed)
+        return make_job(name, size, (*size.settings, *settings, f"run.seed={seed}"), request.data)
+
+    plain = [job("full", seed) for seed in seeds]
+    supervised = [job("supervised", seed, *SUPERVISED) for seed in seeds] if dense else []
+    other = digest_of(request.pretrain, ()) if request.pretrain else ""
+    before = _pretrainings(request, size, other, seeds) if request.pretrain else []
+    diverged = train_all([*plain, *supervised, *before], logs, report)
+    after = [
+        job(f"after-{other[:6]}", seed, *SETTLED, setting("optim.init", RUNS / first.name))
+        for seed, first in enumerate(before)
+        if first.name not in diverged
+    ]
+    diverged |= train_all(after, logs, report)
+    ended = [job.name for job in (*plain, *supervised, *after) if job.name not in diverged]
+    if not ended:
+        raise InputError(request.table, "all of its trainings diverged", f"see {logs}")
+    found = {name: _figures(name, request.data, dense, report) for name in ended}
+
+    def line(label: str, paper: str, jobs: Sequence[Job]) -> CorrelationLine:
+        mine = [found[job.name] for job in jobs if job.name in found]
+        seconds = sum(figures["seconds"] for figures in mine)
+        return CorrelationLine(label, paper, tuple(figures["model"] for figures in mine), len(seeds), seconds)
+
+    lines = [
+        CorrelationLine("ground truth", "66", (_correlate(truth, truth),)),
+        line("unsupervised", "48.98", plain),
+        *([line("unsupervised, with pre-training", "54.65", after)] if before else []),
+        *([line("supervised", "", supervised)] if dense else []),
+        *([CorrelationLine("average depth", "", (found[ended[0]]["average-depth"],))] if dense else []),
+        _depthnet(request.data, [naming(size, digest, "depthnet", seed) for seed in seeds], digest, truth, report),
+    ]
+    facts = describe(request, size, len(seeds), ended[0], sum(line.seconds for line in lines))
+    table = f"depthcorr-{size.name}"
+    files = write_table(request.out, table, f"Depth correlation ({size.name})", lines, facts, HEAD, KEY)
+    return ReproduceResult(HEAD, tuple(lines), tuple(files))
+
+
+def _truth(path: Path) -> tuple[bool, np.ndarray]:
+    """Whether there are depth maps to learn from, and the depth (N, 66) of the test images' key points."""
+    with open_artifact(path, "sym3d.images") as data:
+        truth = data["keypoints"][:][data["split"][:] == 2, :, 2]
+        if not len(truth):
+            raise InputError(path, "has no image in its split 'test'", "make it larger")
+        return "depth" in data and "mask" in data, truth
+
+
+def _pretrainings(request: ReproduceRequest, size: Scale, digest: str, seeds: Sequence[int]) -> list[Job]:
+    """On the other faces, of this digest; for half as long in quick tables."""
+    if request.quick:
+        size = scale(True, max(1, (request.steps or QUICK_STEPS) // 2))
+    return [
+        make_job(naming(size, digest, "first", seed), size, (*size.settings, f"run.seed={seed}"), request.pretrain)
+        for seed in seeds
+    ]
+
+
+def _figures(name: str, data: Path, dense: bool, report: Report) -> dict[str, float]:
+    """Of a run's model and the baseline on the test split, and the seconds of its training; evaluated once."""
+    folder, out = RUNS / name, RUNS / name / "depthcorr.h5"
+    with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
+        digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
+    if not made_from(out, digest):
+        baselines = ("average-depth",) if dense else ()
+        request = EvaluateRequest(folder, data, metrics=("depthcorr",), baselines=baselines, out=out, overwrite=True)
+        evaluate(request, report=report)
+    with open_artifact(out, "sym3d.scores") as scores:
+        summary = scores.attrs["summary"]
+    return {who: float(metrics["depthcorr"]["mean"]) for who, metrics in summary.items()} | {"seconds": seconds}
+
+
+def _depthnet(data: Path, names: Sequence[str], digest: str, truth: np.ndarray, report: Report) -> CorrelationLine:
+    figures = []
+    for seed, name in enumerate(names):
+        out = RUNS / f"{name}.h5"
+        if not made_from(out, digest):
+            score_depthnet(data, out, seed, report)
+        with open_artifact(out, "sym3d.scores") as scores:
+            figures.append(_correlate(scores["keypoint_depth"][:], truth))
+    return CorrelationLine("DepthNet: from the key points' positions", "26.32 / 35.77", tuple(figures), len(names))
+
+
+def _correlate(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(depth_correlation(torch.from_numpy(predicted), torch.from_numpy(truth)))
