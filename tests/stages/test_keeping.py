@@ -12,7 +12,7 @@ from stages.train import TrainRequest, run
 from stages.validation import validate
 from tests.stages.test_train import RECIPE, assert_same_training, contents, write_images
 
-POLICY = "keep_last = 3\nkeep_best = true\nvalidate_every = 1"
+POLICY = "keep_last = 2\nkeep_best = true\nvalidate_every = 1"
 
 
 def recipe(steps=5, policy=POLICY):
@@ -20,12 +20,12 @@ def recipe(steps=5, policy=POLICY):
     return parse_recipe(text.replace("log_every = 2", "log_every = 1"), where="test")
 
 
-SCORES = {1: 3.0, 2: 1.0, 3: 2.0, 4: 1.0, 5: 0.5}  # the SIDE of each validation, by step
+SCORES = (3.0, 1.0, 1.0, 0.5, 1.0)  # the SIDE of each validation, in order
 
 
 @pytest.fixture(autouse=True)
 def _judged(monkeypatch):
-    given = iter(SCORES.values())
+    given = iter(SCORES)
     monkeypatch.setattr(stages.train, "write_sample_sheet", lambda *_: None)
     monkeypatch.setattr(stages.train, "validate", lambda *_: ({"side": next(given), "mad": 10.0}, []))
 
@@ -42,16 +42,16 @@ def step_of(path):
 
 def test_the_last_few_and_the_best_stay(tmp_path):
     images, folder = write_images(tmp_path / "faces.h5"), tmp_path / "run"
-    run(TrainRequest(recipe(steps=4), folder, images))
-    assert kept(folder) == ["checkpoint.0000002.h5", "checkpoint.0000003.h5", "checkpoint.best.h5", "checkpoint.h5"]
-    assert [step_of(folder / name) for name in kept(folder)] == [2, 3, 2, 4]  # the first of two equally good ones
+    run(TrainRequest(recipe(steps=3), folder, images))
+    assert kept(folder) == ["checkpoint.0000002.h5", "checkpoint.best.h5", "checkpoint.h5"]
+    assert [step_of(folder / name) for name in kept(folder)] == [2, 2, 3]  # the first of two equally good ones
     assert load_model(folder / "checkpoint.best.h5").step == 2
     whole = contents(folder)
 
-    shutil.copy(folder / "checkpoint.0000003.h5", folder / "checkpoint.h5")  # one that was kept resumes
-    run(TrainRequest(recipe(steps=4), folder, images))
+    shutil.copy(folder / "checkpoint.0000002.h5", folder / "checkpoint.h5")  # one that was kept resumes
+    run(TrainRequest(recipe(steps=3), folder, images))
     assert_same_training(contents(folder), whole)
-    assert step_of(folder / "checkpoint.best.h5") == 4  # judged the fifth time, at 0.5
+    assert step_of(folder / "checkpoint.best.h5") == 3  # judged once more, at 0.5
 
     run(TrainRequest(recipe(steps=1, policy=""), folder, images, overwrite=True))  # another run forgets them
     assert kept(folder) == ["checkpoint.h5"]
