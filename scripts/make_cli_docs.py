@@ -140,6 +140,7 @@ RESULTS = {  # command → the stage whose result it prints, or the document in 
     "report": "stages.report:ReportResult",
     "view": {"url": "string, printed as soon as the pages are there"},
     "reproduce": "stages.reproduce:ReproduceResult",
+    "rerun": {"path": "string (path) of what was made, the same as the artifact"},
     "bench": "stages.bench:BenchResult",
     "doctor": "stages.doctor:DoctorResult",
     "models list": "stages.catalogue:Model",

@@ -18,12 +18,14 @@ from stages.device import flushing_denormals, pick_device
 from stages.errors import DivergedError, InputError, MissingPartError, OutputError, PeerLostError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
+from stages.keeping import best_of, best_so_far, forget_others, keep_previous, score_of
 from stages.loading import build_features, build_model, start_from
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
 from stages.same_run import check_same_run
 from stages.steps import Losses, TrainingImages, note_skipped, read_losses, take_step
+from stages.training_log import append
 from stages.truth import true_depth
 from stages.validation import ValidationImages, validate, write_sample_sheet
 
@@ -101,6 +103,9 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     saved, stopped, warned = state.step, False, set()  # the step of the checkpoint, Ctrl-C, what was warned of
     unread: deque[dict[str, Tensor]] = deque()  # the losses of the last steps
     pending: list[dict[str, float]] = []  # those read and not logged
+    if ranks.first and not state.step:
+        forget_others(checkpoint)
+    best = best_so_far(checkpoint) if state.step else math.inf
 
     def read(behind: int = 0) -> None:
         """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
@@ -117,13 +122,15 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     def log() -> None:
         read()
         if pending:
-            state.log.append(_log_row(state, pending, recipe.optim.batch))
+            append(state.log, _log_row(state, pending, recipe.optim.batch))
             pending.clear()
 
     def keep() -> None:
         nonlocal saved
         log()  # a saved run has a complete log
         if ranks.first:
+            if saved not in (0, state.step):
+                keep_previous(checkpoint, saved, recipe.run.keep_last)
             save_patiently(lambda: save(checkpoint, state, provenance, total), stopping, report)
         saved = state.step
 
@@ -171,6 +178,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                 if judged:
                     metrics, signs = validate(state.best, data.validation, ranks, report)
                     state.log[-1] |= metrics
+                if judged and recipe.run.keep_best and score_of(metrics) < best:
+                    best = score_of(metrics)
+                    if ranks.first:  # before checkpoint.h5: a kill between them must not lose the best
+                        save_patiently(lambda: save(best_of(checkpoint), state, provenance, total), stopping, report)
                 if kept:
                     keep()
                 if judged and ranks.first:

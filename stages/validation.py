@@ -33,26 +33,32 @@ class ValidationImages:
 def validate(
     model: Sym3D, data: ValidationImages, ranks: Ranks = Ranks(), report: Report = Silent()
 ) -> tuple[dict[str, float], list[str]]:
-    """SIDE ×10⁻² and MAD° where truth exists, and the signs of known failures. Leaves the model in train mode.
+    """SIDE ×10⁻² and MAD° where truth exists, elsewhere the misfit: the mean difference of image and reconstruction
+    in percent; and the signs of known failures. Leaves the model in train mode.
 
     Each of ``ranks`` takes every count-th image, and all get the means over all images.
     """
     model.eval()
-    scores: dict[str, list[Tensor]] = {"side": [], "mad": []}
+    scores: dict[str, list[Tensor]] = {key: [] for key in (("misfit",) if data.depth is None else ("side", "mad"))}
     signs: list[str] = []
     mine = range(ranks.rank, len(data.image), ranks.count)
     with report.task("validating", total=len(mine)) as task:
         for rows in (mine[first : first + 32] for first in range(0, len(mine), 32)):
-            factors = model.predict(to_tensor(data.image[rows], pick_device()))
-            if data.depth is not None:
-                seen, truth = model.render(factors), data.depth[rows]
+            image = to_tensor(data.image[rows], pick_device())
+            factors = model.predict(image)
+            seen = model.render(factors)
+            if data.depth is None:
+                off = 50 * (seen.image - image).abs().mean(1)  # percent, of images in [-1, 1]
+                scores["misfit"].append((off * seen.valid).sum((1, 2)) / seen.valid.sum((1, 2)))
+            else:
+                truth = data.depth[rows]
                 mask = evaluation_mask(data.mask[rows], seen.valid)
                 scores["side"].append(100 * side(seen.depth, truth, mask))
                 scores["mad"].append(mad(seen.depth, truth, mask, model.fov))
             signs += symptoms(factors, model.depth_max - model.depth_min) if rows[0] == ranks.rank else []
             task.advance(len(rows))
     model.train()
-    if data.depth is None or not len(data.image):
+    if not len(data.image):
         return {}, signs
     return {key: _mean(parts, len(data.image), ranks) for key, parts in scores.items()}, signs
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from typing import Annotated
@@ -28,6 +29,7 @@ from sym3d_cli.commands import (
     relight,
     report,
     reproduce,
+    rerun,
     synth,
     train,
     view,
@@ -49,7 +51,7 @@ EXIT_CODES = {
     7: "training diverged: the loss is not finite",
     8: "out of memory",
     9: "another process of the same training went away",
-    130: "interrupted with Ctrl-C; the same command resumes",
+    130: "interrupted with Ctrl-C or SIGTERM; the same command resumes",
     141: "whoever read the output went away",
 }
 RESUMABLE = ("prep", "synth", "features", "train", "infer", "reproduce")
@@ -145,6 +147,7 @@ for name, module in {
     "report": report,
     "view": view,
     "reproduce": reproduce,
+    "rerun": rerun,
     "bench": bench,
     "doctor": doctor,
 }.items():
@@ -186,4 +189,5 @@ def main() -> None:
     """The entry point of ``sym3d``."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=register_plain())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch queues mean the same by it as Ctrl-C
     app(prog_name="sym3d")

@@ -7,7 +7,7 @@ from stages.artifact.reader import Artifact, open_artifact
 from stages.artifact.rows import RowWriter
 from stages.artifact.schema import SCHEMAS, Field, Schema
 from stages.artifact.stale import same_origin
-from stages.artifact.writer import write_artifact
+from stages.artifact.writer import copy_artifact, write_artifact
 
 __all__ = [
     "SCHEMAS",
@@ -16,6 +16,7 @@ __all__ = [
     "Origin",
     "RowWriter",
     "Schema",
+    "copy_artifact",
     "file_sha256",
     "make_provenance",
     "open_artifact",

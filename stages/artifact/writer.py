@@ -1,7 +1,9 @@
 """Writing an artifact in one go."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from stages.artifact.meta import plain, write_meta
 from stages.artifact.schema import SCHEMAS
 from stages.artifact.seal import SEAL_BYTES, write_seal
 
-__all__ = ["Source", "as_array", "write_artifact", "write_file"]
+__all__ = ["Source", "as_array", "copy_artifact", "write_artifact", "write_file"]
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,28 @@ def write_artifact(
     Raises OutputError when it cannot be written (what was there stays, nothing is left behind) and ValueError when the
     arrays are not what the schema says, which is the caller's mistake.
     """
-    path = Path(path)
     sources = {name: Source.of(value) for name, value in arrays.items()}
     values = plain(attrs)
+    with _appearing(Path(path)) as fd:
+        return write_file(fd, schema, sources, provenance, values)
+
+
+def copy_artifact(path: Path, copy: Path) -> None:
+    """Give a complete artifact a second name, under which it stays when the first is replaced. Raises OutputError."""
+    with _appearing(copy) as fd, path.open("rb") as source, os.fdopen(os.dup(fd), "wb") as target:
+        target.truncate(0)
+        shutil.copyfileobj(source, target)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[int]:
+    """A descriptor to write to; what was written is at ``path`` at the end, and nothing of it when something fails."""
     partial = partial_path(path)
     fd = lock_partial(path)
     try:
         with output_errors(path):
-            digest = write_file(fd, schema, sources, provenance, values)
+            yield fd
             publish(fd, partial, path)
-        return digest
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from stages.errors import OutputError
 
@@ -31,17 +32,37 @@ def write_file(path: Path, content: bytes) -> Path:
 
     Raises OutputError on a full disk or a missing permission; what was at ``path`` before is then still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as stream:
+        with _temporary(path) as stream:
             stream.write(content)
-        os.replace(temporary, path)
+            stream.flush()
+            os.replace(stream.name, path)
     except OSError as error:
         raise OutputError(path, _reason(error), "free some space or choose another output folder") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     return path
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[BinaryIO]:
+    """An empty file beside ``path``, for this process alone, to be moved away. Its name is always the same, so that the
+    next try uses up what a kill leaves behind; a second process waits for the first."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    while True:
+        with open(temporary, "ab") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                ours = os.path.samestat(os.stat(temporary), os.fstat(stream.fileno()))
+            except FileNotFoundError:
+                ours = False
+            if not ours:  # while this one waited, it has become the other's result
+                continue
+            try:
+                stream.truncate(0)
+                yield stream
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            return
 
 
 @contextmanager

@@ -183,8 +183,13 @@ class RunSection(_Section):
     """Steps between validations."""
     save_every: Count = 1000
     """Steps between saved checkpoints."""
+    keep_last: int = Field(1, ge=1, le=1000)
+    """How many saved checkpoints stay: checkpoint.h5 and the ones before it, as checkpoint.0012000.h5."""
+    keep_best: bool = False
+    """Also keep checkpoint.best.h5, of the validation with the lowest SIDE, or without ground truth the lowest
+    difference between images and reconstructions."""
     log_every: Count = 20
-    """Steps between rows of the log."""
+    """Steps between rows of the log; in runs of more than 4,000 rows older ones are averaged, in 2,000 at most."""
     rollbacks: int = Field(0, ge=0, le=100)
     """How often a training that diverges goes on from its last checkpoint, each time at half the learning rate, before
     it stops; 0: it stops at once."""

@@ -1,5 +1,6 @@
 """Many trainings side by side, each a ``sym3d train`` of its own: one for every GPU, or for every core of a CPU."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -82,7 +83,13 @@ def _start(job: Job, gpu: str | None, logs: Path) -> subprocess.Popen:
             stderr=log,
             env=os.environ | where,
             start_new_session=True,  # a terminal's Ctrl-C is for us, who pass it on
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
+
+
+def _die_with_parent() -> None:
+    """In a training that starts: left alone by a kill, it would keep its folder from whoever runs the table again."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _log(job: Job, logs: Path) -> Path:

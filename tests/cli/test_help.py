@@ -14,7 +14,7 @@ from sym3d_cli.app import EXIT_CODES, app
 ROOT = typer.main.get_command(app)
 COMMANDS = [
     *("prep", "synth", "features", "train", "infer", "eval", "export", "import", "info"),
-    *("recipes", "reproduce", "bench", "doctor", "models", "composite", "report", "view", "relight"),
+    *("recipes", "reproduce", "rerun", "bench", "doctor", "models", "composite", "report", "view", "relight"),
     *("edit", "grade"),
 ]
 HERE = Path(__file__).parents[2]

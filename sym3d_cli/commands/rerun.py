@@ -1,0 +1,99 @@
+"""sym3d rerun: make an artifact once more, from what it says of its past, and compare."""
+
+import shlex
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.errors import InputError, StaleError, UsageError
+from sym3d_cli.console import print_json, print_lines
+from sym3d_cli.options import AsJson
+
+EXAMPLES = (
+    "sym3d rerun data/synfaces.h5 -o again",
+    "sym3d rerun runs/cats/checkpoint.h5 -o again --parent data/cats.h5",
+    "sym3d rerun faces.sym3d/prediction.h5 -o again --parent runs/cats/checkpoint.h5 --parent faces/",
+)
+# Those that may be run again: which parameters name parents, in order, and the result's name where -o is a folder.
+COMMANDS = {
+    "prep": (["source"], ""),
+    "synth": (["morphable"], ""),
+    "features": (["images"], ""),
+    "infer": (["checkpoint", "inputs"], "prediction.h5"),
+    "eval": (["target", "data"], ""),
+}
+NOT_AGAIN = ("overwrite", "as_json")
+
+
+def main(
+    context: typer.Context,
+    artifact: Annotated[Path, typer.Argument(help="An artifact of sym3d.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A folder for what is made; the artifact stays as it is.")],
+    parent: Annotated[
+        list[Path] | None,
+        typer.Option("--parent", help="What it was made from, where that is not beside it; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an artifact again by the command and inputs that it was made by, and say whether it is the same (else exit
+    code 4). Nothing but the artifact, its parents and photographs is read; nothing is written outside the folder.
+    """
+    from stages.rerun import differences, find_parents, read_past, training_again
+
+    if out.exists() and out.samefile(artifact.parent):
+        raise UsageError(f"-o {out}", "is where the artifact itself is", "name another folder")
+    past = read_past(artifact)
+    parents = find_parents(past, parent or ())
+    if past.schema == "sym3d.checkpoint":
+        from stages.train import run
+
+        made = run(training_again(past, parents, out), report=context.obj).checkpoint
+    else:
+        root = context.find_root().command
+        line, made = again(root, past.argv, parents, out, artifact)
+        context.obj.note(f"sym3d {shlex.join(line)}")
+        sys.argv = ["sym3d", *line]  # so the new artifact says how it was made
+        with redirect_stdout(sys.stderr):
+            code = root.main(line, prog_name="sym3d", standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
+    changed = differences(artifact, made)
+    if changed:
+        raise StaleError(made, f"is not the same as {artifact} ({', '.join(changed)})", "compare them with sym3d info")
+    context.obj.note(f"the same as {artifact}")
+    print_json({"path": made}) if as_json else print_lines([made])
+
+
+def again(root, argv: tuple[str, ...], parents: list[Path], out: Path, artifact: Path) -> tuple[list[str], Path]:
+    """The arguments of the same command with these parents and this output, and the artifact it makes. argv is
+    untrusted: the command's own parser reads it, for the values of options; every path in it is replaced."""
+    rest = list(argv)
+    while rest and rest[0].startswith("-"):  # sym3d's own flags
+        rest.pop(0)
+    name = rest.pop(0) if rest else ""
+    if name not in COMMANDS or {"-h", "--help"} & {*rest}:
+        raise InputError(artifact, "does not say which command made it", "make it anew")
+    command = root.commands[name]
+    try:
+        values = command.make_context(name, rest).params
+    except Exception as error:
+        raise InputError(artifact, f"its command cannot be read (sym3d {shlex.join(argv)})", "make it anew") from error
+    places, result = COMMANDS[name]
+    made = out / (result or artifact.name)
+    values = {key: value for key, value in values.items() if key not in (*places, *NOT_AGAIN)}
+    values |= {"out": out if result else made}
+    for at, place in enumerate(places):
+        last = at == len(places) - 1
+        values[place] = parents[at:] if last and place == "inputs" else next(iter(parents[at : at + 1]), None)
+    options, arguments = [], []
+    for parameter in command.params:
+        value = values.get(parameter.name)
+        if parameter.param_type_name == "argument":
+            arguments += map(str, value if isinstance(value, list) else [value])
+        elif value is not None and value != parameter.default:
+            flag = parameter.opts[-1] if value is not False else parameter.secondary_opts[-1]
+            options += [flag] if isinstance(value, bool) else [f"{flag}={value}"]
+    return [name, *options, "--", *arguments], made

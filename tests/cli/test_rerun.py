@@ -1,0 +1,120 @@
+"""sym3d rerun: the same artifact again, from its parents only, whatever the artifact says."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from stages.artifact import make_provenance, open_artifact, write_artifact
+from tests.stages.small import write_checkpoint, write_data
+from tests.stages.test_train import RECIPE
+
+
+@pytest.fixture
+def sym3d(sym3d, monkeypatch):
+    """As at a shell: the command line is what the process was started with."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sym3d", *map(str, arguments)])
+        return sym3d(*arguments)
+
+    return call
+
+
+def pretend(path, argv, recipe="size = 64\n", parents=()):
+    """An artifact whose provenance a stranger wrote."""
+    provenance = make_provenance(recipe=recipe, parents=parents) | {"argv": argv}
+    arrays = {
+        "image": np.zeros((1, 64, 64, 3), np.uint8),
+        "split": np.zeros(1, np.uint8),
+        "name": ["a"],
+        "sha256": ["0"],
+    }
+    write_artifact(path, "sym3d.images", arrays, provenance=provenance)
+    return path
+
+
+def test_faces_prediction_and_scores_come_out_the_same(sym3d, tmp_path):
+    write_checkpoint(tmp_path / "model.h5")
+    assert sym3d("-q", "synth", "faces.h5", "-n", 10, "--seed", 3, "--size", 64).exit_code == 0
+    assert sym3d("infer", "model.h5", "faces.h5", "-o", "out", "--split", "test", "--batch", 4).exit_code == 0
+    assert sym3d("eval", "model.h5", "faces.h5", "-o", "scores.h5", "--baseline", "null-depth").exit_code == 0
+    parents = ["--parent", "model.h5", "--parent", "faces.h5"]
+    for artifact, made, named in (
+        ("faces.h5", "again/faces.h5", []),
+        ("out/prediction.h5", "again/out/prediction.h5", parents),
+        ("scores.h5", "again/scores.h5", []),  # both lie beside it
+    ):
+        result = sym3d("rerun", artifact, "-o", (tmp_path / made).parent, *named)
+        assert result.exit_code == 0, result.stderr
+        assert "the same as" in result.stderr
+        with open_artifact(tmp_path / artifact) as one, open_artifact(tmp_path / made) as other:
+            assert one.digest == other.digest
+            assert other.provenance["argv"][1] == one.provenance["argv"][1 + one.provenance["argv"].count("-q")]
+
+
+def test_a_training_comes_out_the_same_and_reads_no_path_of_its_recipe(sym3d, tmp_path):
+    write_data(tmp_path / "faces.h5")
+    text = RECIPE.format(steps=3, save_every=1000).replace("[run]", "[run]\nkeep_last = 2\n")
+    (tmp_path / "recipe.toml").write_text(text.replace("batch = 4", "batch = 2"))
+    assert sym3d("train", "recipe.toml").exit_code == 0
+    (tmp_path / "recipe.toml").unlink()
+    result = sym3d("rerun", "runs/test/checkpoint.h5", "-o", "again", "--parent", "faces.h5")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "again/checkpoint.h5\n"
+
+
+def test_parents_are_known_by_their_digest(refused, sym3d, tmp_path):
+    write_checkpoint(tmp_path / "model.h5")
+    write_data(tmp_path / "faces.h5")
+    assert sym3d("eval", "model.h5", "faces.h5", "-o", "scores/scores.h5").exit_code == 0
+    line = refused(3, "rerun", "scores/scores.h5", "-o", "again")
+    assert "was made from model.h5" in line
+    assert "--parent" in line
+    write_checkpoint(tmp_path / "scores" / "model.h5", seed=1)
+    assert "is not the model.h5 that" in refused(4, "rerun", "scores/scores.h5", "-o", "again")
+    every = ["--parent", "model.h5", "--parent", "faces.h5", "--parent", "scores/model.h5"]
+    assert "was not made from it" in refused(2, "rerun", "scores/scores.h5", "-o", "again", *every)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["sym3d", "bench"],
+        ["sym3d", "rerun", "faces.h5", "-o", "elsewhere"],
+        ["sym3d", "export", "prediction.h5", "-o", "elsewhere"],
+        ["sym3d", "recipes", "copy", "cats"],
+        ["sym3d", "synth", "--help"],
+        ["sym3d", "synth", "elsewhere.h5", "--no-such-option"],
+        ["sym3d", "synth", "elsewhere.h5", "-n", "many"],
+        ["sym3d", "$(touch elsewhere)"],
+    ],
+)
+def test_a_strangers_command_is_not_run(refused, tmp_path, argv):
+    pretend(tmp_path / "theirs.h5", argv)
+    refused(3, "rerun", "theirs.h5", "-o", "again")
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.h5"]
+
+
+def test_a_strangers_command_writes_and_reads_only_what_the_user_named(sym3d, tmp_path):
+    (tmp_path / "secret").write_bytes(b"x" * 100)
+    argv = ["sym3d", "synth", "../elsewhere.h5", "-n", "2", "--morphable", str(tmp_path / "secret"), "--overwrite"]
+    pretend(tmp_path / "theirs.h5", argv)
+    result = sym3d("rerun", "theirs.h5", "-o", "again")
+    assert result.exit_code == 4
+    assert "again/theirs.h5: is not the same as theirs.h5 (its settings" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "secret", "theirs.h5"]
+    assert not (tmp_path.parent / "elsewhere.h5").exists()
+
+
+def test_a_parent_cannot_be_a_path(refused, tmp_path):
+    parents = [{"name": "../secret", "digest": "0"}]
+    pretend(tmp_path / "theirs.h5", ["sym3d", "prep", "../secret", "out.h5"], parents=parents)
+    assert "not beside it" in refused(3, "rerun", "theirs.h5", "-o", "again")
+
+
+def test_the_artifact_itself_is_not_its_own_proof(refused, tmp_path):
+    pretend(tmp_path / "theirs.h5", ["sym3d", "synth", "theirs.h5"])
+    assert "is where the artifact itself is" in refused(2, "rerun", "theirs.h5", "-o", ".")

@@ -1,0 +1,66 @@
+"""Which checkpoints of a run stay, and that they are whole."""
+
+import shutil
+
+import pytest
+
+import stages.train
+from stages.artifact import open_artifact
+from stages.loading import load_model
+from stages.recipe import parse_recipe
+from stages.train import TrainRequest, run
+from stages.validation import validate
+from tests.stages.test_train import RECIPE, assert_same_training, contents, write_images
+
+POLICY = "keep_last = 2\nkeep_best = true\nvalidate_every = 1"
+
+
+def recipe(steps=5, policy=POLICY):
+    text = RECIPE.format(steps=steps, save_every=1).replace("validate_every = 1000", policy)
+    return parse_recipe(text.replace("log_every = 2", "log_every = 1"), where="test")
+
+
+SCORES = (3.0, 1.0, 1.0, 0.5, 1.0)  # the SIDE of each validation, in order
+
+
+@pytest.fixture(autouse=True)
+def _judged(monkeypatch):
+    given = iter(SCORES)
+    monkeypatch.setattr(stages.train, "write_sample_sheet", lambda *_: None)
+    monkeypatch.setattr(stages.train, "validate", lambda *_: ({"side": next(given), "mad": 10.0}, []))
+
+
+def kept(folder):
+    return sorted(path.name for path in folder.glob("checkpoint*"))
+
+
+def step_of(path):
+    with open_artifact(path, "sym3d.checkpoint") as artifact:
+        artifact.verify()
+        return artifact.attrs["step"]
+
+
+def test_the_last_few_and_the_best_stay(tmp_path):
+    images, folder = write_images(tmp_path / "faces.h5"), tmp_path / "run"
+    run(TrainRequest(recipe(steps=3), folder, images))
+    assert kept(folder) == ["checkpoint.0000002.h5", "checkpoint.best.h5", "checkpoint.h5"]
+    assert [step_of(folder / name) for name in kept(folder)] == [2, 2, 3]  # the first of two equally good ones
+    assert load_model(folder / "checkpoint.best.h5").step == 2
+    whole = contents(folder)
+
+    shutil.copy(folder / "checkpoint.0000002.h5", folder / "checkpoint.h5")  # one that was kept resumes
+    run(TrainRequest(recipe(steps=3), folder, images))
+    assert_same_training(contents(folder), whole)
+    assert step_of(folder / "checkpoint.best.h5") == 3  # judged once more, at 0.5
+
+    run(TrainRequest(recipe(steps=1, policy=""), folder, images, overwrite=True))  # another run forgets them
+    assert kept(folder) == ["checkpoint.h5"]
+
+
+def test_without_truth_the_best_has_the_smallest_misfit(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages.train, "validate", validate)
+    images = write_images(tmp_path / "photos.h5", truth=False)
+    run(TrainRequest(recipe(steps=2), tmp_path / "run", images))
+    found = contents(tmp_path / "run")["log/misfit"]
+    assert ((found > 0) & (found < 100)).all()
+    assert step_of(tmp_path / "run/checkpoint.best.h5") == 1 + found.argmin()
