@@ -7,12 +7,14 @@ cd demo
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
 
 say sym3d synth faces.h5 -n 2000 --seed 7
-say sym3d train tiny --data faces.h5
+say sym3d models
 say sym3d infer synfaces-small faces.h5 --split test -o heldout
-say sym3d eval runs/tiny faces.h5 --baseline null-depth,average-depth
-say sym3d eval synfaces-small faces.h5 -o synfaces-small.scores.h5 --baseline null-depth
 say sym3d export heldout/prediction.h5 -o pictures --format obj,glb --video swing --size 256 --sheet --truth faces.h5 \
     --row 0 --row 1 --row 2 --row 3 --row 4 --row 5
+say sym3d eval synfaces-small faces.h5 -o synfaces-small.scores.h5 --baseline null-depth
+say sym3d train tiny --data faces.h5
+say sym3d eval runs/tiny faces.h5 --baseline null-depth,average-depth
+say sym3d report runs/tiny heldout -o report.html
 
 cat <<END
 
@@ -22,5 +24,5 @@ runs/tiny was trained just now; synfaces-small comes with sym3d and took 25 minu
   demo/pictures/sheet.png      what the model sees in six faces it never met
   demo/pictures/*.glb, *.obj   textured meshes: open them in Blender, or drop a GLB on any glTF viewer
   demo/pictures/*.gif, *.mp4   the same faces, turning
-  demo/runs/tiny/samples/      how the training just now went
+  demo/report.html             all of it to look at: gallery, 3D viewer, training curves
 END

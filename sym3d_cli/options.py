@@ -15,6 +15,7 @@ __all__ = [
     "AsJson",
     "Background",
     "Batch",
+    "Beside",
     "Checkpoint",
     "Crop",
     "DepthMaps",
@@ -93,6 +94,9 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward p
 Checkpoint = Annotated[
     str,
     typer.Argument(help="A checkpoint, a run folder, or a model that comes with sym3d.", autocompletion=model_names),
+]
+Beside = Annotated[
+    Path | None, typer.Option("-o", "--out", help="The folder to write into; left out: one beside the prediction.")
 ]
 CROPS = (
     "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_json, print_lines
-from sym3d_cli.options import AsJson, Background, Device, Only, PictureSize, Rows, VideoFormats, names
+from sym3d_cli.options import AsJson, Background, Beside, Device, Only, PictureSize, Rows, VideoFormats, names
 
 EXAMPLES = (
     "sym3d edit faces.sym3d/prediction.h5 -o edited --frontal --symmetric",
@@ -17,7 +17,7 @@ EXAMPLES = (
 def main(
     context: typer.Context,
     prediction: Annotated[Path, typer.Argument(help="A sym3d.prediction file.")],
-    out_dir: Annotated[Path, typer.Option("-o", "--out", help="The folder to write into; it is made when needed.")],
+    out_dir: Beside = None,
     frontal: Annotated[
         bool, typer.Option("--frontal", help="A picture of each item facing you, with the photograph's detail.")
     ] = False,
@@ -42,7 +42,7 @@ def main(
 
     request = EditRequest(
         prediction,
-        out_dir,
+        out_dir or prediction.parent / "edited",
         frontal=frontal,
         symmetric=symmetric,
         towards=towards,

@@ -10,6 +10,7 @@ from sym3d_cli.options import (
     Ambient,
     AsJson,
     Background,
+    Beside,
     Device,
     Diffuse,
     Light,
@@ -23,7 +24,7 @@ from sym3d_cli.options import (
 
 EXAMPLES = (
     "sym3d relight faces.sym3d/prediction.h5 -o relit --row 0 --light -1,0.5 --ambient 0.2 --diffuse 0.8",
-    "sym3d relight faces.sym3d/prediction.h5 -o relit --sweep",
+    "sym3d relight faces.sym3d/prediction.h5 --sweep",
     "sym3d relight faces.sym3d/prediction.h5 -o relit --only ann.png --from bob.png",
     "sym3d relight faces.sym3d/prediction.h5 -o relit --only ann.png --only bob.png --swap",
 )
@@ -32,7 +33,7 @@ EXAMPLES = (
 def main(
     context: typer.Context,
     prediction: Annotated[Path, typer.Argument(help="A sym3d.prediction file.")],
-    out_dir: Annotated[Path, typer.Option("-o", "--out", help="The folder to write into; it is made when needed.")],
+    out_dir: Beside = None,
     light: Light = None,
     ambient: Ambient = None,
     diffuse: Diffuse = None,
@@ -55,7 +56,7 @@ def main(
 
     request = RelightRequest(
         prediction,
-        out_dir,
+        out_dir or prediction.parent / "relit",
         lamp=lamp(light),
         ambient=ambient,
         diffuse=diffuse,

@@ -17,7 +17,9 @@ EXAMPLES = (
 def main(
     context: typer.Context,
     inputs: Looked,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write; it is replaced.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write; it is replaced.")] = Path(
+        "report.html"
+    ),
     most: MostItems = 500,
     as_json: AsJson = False,
 ) -> None:

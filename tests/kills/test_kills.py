@@ -20,7 +20,7 @@ from stages.artifact import open_artifact
 from tests.stages.small import write_checkpoint, write_data
 
 SERVER = Path(__file__).with_name("fork_server.py")
-UNFINISHED = (".partial", ".tmp", ".training")
+UNFINISHED = (".partial", ".tmp", ".training", ".lock")
 IN_A_ROW = 4  # kills of one output, at most, before it may end
 RECIPE = """
 name = "run"
@@ -57,7 +57,7 @@ class Command:
 
 
 COMMANDS = {
-    "prep": Command("prep {inputs}/photos out.h5 --workers 2"),
+    "prep": Command("prep {inputs}/photos out.h5 --workers 1"),  # torch's own threads do not survive a fork
     "synth": Command("synth out.h5 -n 100 --size 32"),
     "features": Command("features {inputs}/faces.h5 f.h5 --width 0.05 --steps 8 --batch 4"),
     "train": Command("train {inputs}/recipe.toml", on_the_way=(".h5",)),

@@ -10,6 +10,7 @@ from stages.data.draws import Draws
 from stages.data.quality import WANTED, grade, measure
 from stages.errors import InputError
 from stages.grade import GradeRequest, run
+from stages.progress import Silent
 from tests.stages.small import write_checkpoint
 
 COUNT = 500
@@ -119,11 +120,9 @@ def test_stage_reports_what_will_go_wrong_and_how_to_mend_it(cars, tmp_path):
     }
     write_artifact(path, "sym3d.images", {"image": images, **labels}, provenance=make_provenance(recipe="test"))
 
-    class Heard(list):
-        warn = list.append
-
-    heard = Heard()
-    result = run(GradeRequest(path), report=heard)
+    heard, report = [], Silent()
+    report.warn = heard.append
+    result = run(GradeRequest(path), report=report)
     assert result.count == 60
     assert heard[0] == (
         "pictures 60, wanted 1000 or more: the networks will learn these pictures by heart and not the shape; "
