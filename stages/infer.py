@@ -143,7 +143,7 @@ def crop_of(loaded: Loaded) -> Crop:
 def _prepared_crop(provenance: dict) -> str:
     """The crop that ``sym3d prep`` made a checkpoint's training images with; center where that is unknown, and for
     "none", which says only that the pictures had been cut before."""
-    for parent in provenance["parents"]:
+    for parent in provenance.get("parents", ()):
         try:
             options = tomllib.loads(parent["provenance"]["recipe"])
             kind, fraction, down = options["crop"], options["fraction"], options.get("down", 0.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages.artifact import copy_artifact, open_artifact
 
-__all__ = ["best_of", "best_so_far", "forget_others", "keep_previous", "score_of"]
+__all__ = ["best_of", "best_so_far", "forget_others", "keep_previous", "numbered", "score_of"]
 
 NUMBERED = re.compile(r"checkpoint\.(\d{7,})\.h5")
 SCORES = ("side", "misfit")  # of a validation, the first that there is; less is better
@@ -34,18 +34,19 @@ def keep_previous(checkpoint: Path, step: int, keep_last: int) -> None:
     """Before ``checkpoint``, of this step, is replaced: with its successor ``keep_last`` of them stay."""
     if keep_last > 1:
         copy_artifact(checkpoint, checkpoint.with_name(f"checkpoint.{step:07d}.h5"))
-    numbered = _numbered(checkpoint)
-    for path in numbered[: max(0, len(numbered) - (keep_last - 1))]:
+    # Later ones are of a run that was left for an earlier checkpoint of its own: not ours to count.
+    ours = [path for path in numbered(checkpoint) if int(NUMBERED.fullmatch(path.name)[1]) <= step]
+    for path in ours[: max(0, len(ours) - (keep_last - 1))]:
         path.unlink()
 
 
 def forget_others(checkpoint: Path) -> None:
     """Remove what an earlier run in this folder kept beside its checkpoint."""
-    for path in [*_numbered(checkpoint), best_of(checkpoint)]:
+    for path in [*numbered(checkpoint), best_of(checkpoint)]:
         path.unlink(missing_ok=True)
 
 
-def _numbered(checkpoint: Path) -> list[Path]:
-    """By step, the oldest first."""
+def numbered(checkpoint: Path) -> list[Path]:
+    """The kept ones that were once ``checkpoint``, by step, the oldest first."""
     steps = {path: found for path in checkpoint.parent.iterdir() if (found := NUMBERED.fullmatch(path.name))}
     return sorted(steps, key=lambda path: int(steps[path][1]))

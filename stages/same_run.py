@@ -25,7 +25,7 @@ def check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> Non
     if changed:
         differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
         raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
-    digests = {parent.get("digest") for parent in loaded.provenance["parents"]}
+    digests = {parent.get("digest") for parent in loaded.provenance.get("parents", ())}
     for parent in parents:
         if parent["digest"] not in digests:
             raise StaleError(checkpoint, f"was trained {OTHER[parent['schema']]} than {parent['name']}", fix)

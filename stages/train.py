@@ -15,10 +15,18 @@ from torch import Tensor
 from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save, save_patiently
 from stages.device import flushing_denormals, pick_device
-from stages.errors import DivergedError, InputError, MissingPartError, OutputError, PeerLostError, UsageError
+from stages.errors import (
+    DivergedError,
+    InputError,
+    MissingPartError,
+    OutputError,
+    PeerLostError,
+    StaleError,
+    UsageError,
+)
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
-from stages.keeping import best_of, best_so_far, forget_others, keep_previous, score_of
+from stages.keeping import best_of, best_so_far, forget_others, keep_previous, numbered, score_of
 from stages.loading import build_features, build_model, start_from
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
@@ -104,8 +112,11 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     unread: deque[dict[str, Tensor]] = deque()  # the losses of the last steps
     pending: list[dict[str, float]] = []  # those read and not logged
     if ranks.first and not state.step:
+        if not (request.overwrite or checkpoint.exists()) and (kept := numbered(checkpoint)):
+            fix = "copy it over checkpoint.h5 to go on from there, or begin again with --overwrite"
+            raise StaleError(kept[-1], "was kept, but there is no checkpoint.h5", fix)
         forget_others(checkpoint)
-    best = best_so_far(checkpoint) if state.step else math.inf
+    best = best_so_far(checkpoint) if state.step and recipe.run.keep_best else math.inf
 
     def read(behind: int = 0) -> None:
         """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
@@ -128,10 +139,14 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
     def keep() -> None:
         nonlocal saved
         log()  # a saved run has a complete log
-        if ranks.first:
+
+        def write() -> None:
             if saved not in (0, state.step):
                 keep_previous(checkpoint, saved, recipe.run.keep_last)
-            save_patiently(lambda: save(checkpoint, state, provenance, total), stopping, report)
+            save(checkpoint, state, provenance, total)
+
+        if ranks.first:
+            save_patiently(write, stopping, report)
         saved = state.step
 
     def roll_back(error: DivergedError) -> int:
@@ -167,10 +182,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                 try:
                     read(behind=1 if data.train.image.is_cuda else 0)
                     state.seconds += time.perf_counter() - started
-                    if judged or kept or logged:
+                    if shown := judged or kept or logged:
                         log()
                 except DivergedError as error:
-                    task.advance(-roll_back(error))
+                    task.advance(1 - roll_back(error))
                     continue
                 if state.step in state.skipped and state.step < total:
                     judged = kept = False  # a checkpoint must be one to roll back to
@@ -181,6 +196,8 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                 if judged and recipe.run.keep_best and score_of(metrics) < best:
                     best = score_of(metrics)
                     if ranks.first:  # before checkpoint.h5: a kill between them must not lose the best
+                        if not saved:  # nor may a run that is replaced be resumed beside it
+                            checkpoint.unlink(missing_ok=True)
                         save_patiently(lambda: save(best_of(checkpoint), state, provenance, total), stopping, report)
                 if kept:
                     keep()
@@ -190,9 +207,9 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                     for sign in sorted(set(signs) - warned):
                         report.warn(f"step {state.step}: {sign}")
                     warned |= set(signs)
-                if judged or kept or logged:
+                if shown:
                     report.figures(state.log[-1])
-                if board is not None and not pending:
+                if shown and board is not None:
                     for key, value in state.log[-1].items():
                         board.add_scalar(key, value, state.step)
                 task.advance(1, _status(state.log))

@@ -1,6 +1,7 @@
 """The report served to a browser on this machine, following the files while a training writes them (``sym3d view``)."""
 
 import ipaddress
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -118,8 +119,11 @@ def listen(request: ViewRequest, pages: Pages) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             pass
 
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
+
     try:
-        return ThreadingHTTPServer((request.host, request.port), Handler)
+        return Server((request.host, request.port), Handler)
     except (OSError, OverflowError) as error:
         where = f"{request.host}:{request.port}"
         raise OutputError(where, f"cannot be served on ({error})", "choose another --port or --host") from error

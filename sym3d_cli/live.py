@@ -46,7 +46,7 @@ class Display:
         self._live.stop()
 
     def figures(self, values: Mapping[str, float]) -> None:
-        self.newest |= values
+        self.newest = self.newest | values  # a new one: the terminal may be at the old one
         for name in SCORES.keys() & values.keys():
             now = values[name], values.get("step", 0.0)
             self.best[name] = min(self.best.get(name, now), now)

@@ -13,7 +13,6 @@ from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import AsJson
 
 EXAMPLES = (
-    "sym3d rerun data/synfaces.h5 -o again",
     "sym3d rerun runs/cats/checkpoint.h5 -o again --parent data/cats.h5",
     "sym3d rerun faces.sym3d/prediction.h5 -o again --parent runs/cats/checkpoint.h5 --parent faces/",
 )
@@ -25,7 +24,6 @@ COMMANDS = {
     "infer": (["checkpoint", "inputs"], "prediction.h5"),
     "eval": (["target", "data"], ""),
 }
-NOT_AGAIN = ("overwrite", "as_json")
 
 
 def main(
@@ -43,7 +41,7 @@ def main(
     """
     from stages.rerun import differences, find_parents, read_past, training_again
 
-    if out.exists() and out.samefile(artifact.parent):
+    if out.exists() and any(out.samefile(file.parent) for file in (artifact, artifact.resolve())):
         raise UsageError(f"-o {out}", "is where the artifact itself is", "name another folder")
     past = read_past(artifact)
     parents = find_parents(past, parent or ())
@@ -54,6 +52,8 @@ def main(
     else:
         root = context.find_root().command
         line, made = again(root, past.argv, parents, out, artifact)
+        if made.exists():
+            raise UsageError(f"-o {out}", f"holds {made.name} already", "name another folder")
         context.obj.note(f"sym3d {shlex.join(line)}")
         sys.argv = ["sym3d", *line]  # so the new artifact says how it was made
         with redirect_stdout(sys.stderr):
@@ -68,8 +68,7 @@ def main(
 
 
 def again(root, argv: tuple[str, ...], parents: list[Path], out: Path, artifact: Path) -> tuple[list[str], Path]:
-    """The arguments of the same command with these parents and this output, and the artifact it makes. argv is
-    untrusted: the command's own parser reads it, for the values of options; every path in it is replaced."""
+    """Its arguments and the artifact it makes. argv is untrusted: parsed for its options, every path in it replaced."""
     rest = list(argv)
     while rest and rest[0].startswith("-"):  # sym3d's own flags
         rest.pop(0)
@@ -82,8 +81,10 @@ def again(root, argv: tuple[str, ...], parents: list[Path], out: Path, artifact:
     except Exception as error:
         raise InputError(artifact, f"its command cannot be read (sym3d {shlex.join(argv)})", "make it anew") from error
     places, result = COMMANDS[name]
+    if len(parents) < sum(p.name in places and p.param_type_name == "argument" for p in command.params):
+        raise InputError(artifact, "does not say what it was made from", "make it anew")
     made = out / (result or artifact.name)
-    values = {key: value for key, value in values.items() if key not in (*places, *NOT_AGAIN)}
+    values = {key: value for key, value in values.items() if key not in (*places, "overwrite", "as_json")}
     values |= {"out": out if result else made}
     for at, place in enumerate(places):
         last = at == len(places) - 1

@@ -118,3 +118,10 @@ def test_a_parent_cannot_be_a_path(refused, tmp_path):
 def test_the_artifact_itself_is_not_its_own_proof(refused, tmp_path):
     pretend(tmp_path / "theirs.h5", ["sym3d", "synth", "theirs.h5"])
     assert "is where the artifact itself is" in refused(2, "rerun", "theirs.h5", "-o", ".")
+
+
+def test_what_lies_in_the_folder_already_proves_nothing(refused, tmp_path):
+    pretend(tmp_path / "theirs.h5", ["sym3d", "synth", "theirs.h5"])
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again/theirs.h5").write_bytes((tmp_path / "theirs.h5").read_bytes())
+    assert "holds theirs.h5 already" in refused(2, "rerun", "theirs.h5", "-o", "again")

@@ -6,6 +6,8 @@ import pytest
 
 import stages.train
 from stages.artifact import open_artifact
+from stages.errors import StaleError
+from stages.keeping import keep_previous, numbered
 from stages.loading import load_model
 from stages.recipe import parse_recipe
 from stages.train import TrainRequest, run
@@ -64,3 +66,24 @@ def test_without_truth_the_best_has_the_smallest_misfit(tmp_path, monkeypatch):
     found = contents(tmp_path / "run")["log/misfit"]
     assert ((found > 0) & (found < 100)).all()
     assert step_of(tmp_path / "run/checkpoint.best.h5") == 1 + found.argmin()
+
+
+def test_a_lost_checkpoint_does_not_cost_the_ones_that_were_kept(tmp_path):
+    images, folder = write_images(tmp_path / "faces.h5"), tmp_path / "run"
+    run(TrainRequest(recipe(steps=2), folder, images))
+    (folder / "checkpoint.h5").unlink()
+    with pytest.raises(StaleError, match=r"0000001\.h5.*was kept, but there is no checkpoint\.h5; copy it over"):
+        run(TrainRequest(recipe(steps=2), folder, images))
+    assert kept(folder) == ["checkpoint.0000001.h5", "checkpoint.best.h5"]
+
+
+def test_going_back_keeps_what_is_earlier_and_leaves_what_is_later(tmp_path):
+    images, folder = write_images(tmp_path / "faces.h5"), tmp_path / "run"
+    run(TrainRequest(recipe(steps=1), folder, images))
+    for step in (10, 11):
+        shutil.copy(folder / "checkpoint.h5", folder / f"checkpoint.{step:07d}.h5")
+    for step in (4, 5):
+        keep_previous(folder / "checkpoint.h5", step, keep_last=2)
+    assert [path.name for path in numbered(folder / "checkpoint.h5")] == [
+        f"checkpoint.{step:07d}.h5" for step in (5, 10, 11)
+    ]
