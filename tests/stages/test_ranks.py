@@ -30,6 +30,8 @@ features = "none"
 smoothness = 0.1
 yaw_spread = 20
 [optim]
+precision = "float32" # in bfloat16, rounding would decide which steps agree
+lr = 3e-5 # Adam makes much of what rounding leaves in small gradients
 batch = 4
 steps = {steps}
 clip = 1.0
@@ -82,18 +84,12 @@ def test_two_processes_take_the_steps_of_one(model, tmp_path):
     one, two = (contents(checkpoint(tmp_path / str(count)).parent) for count in runs)
     assert one.keys() == two.keys()
     assert one["log/step"].tolist() == list(range(1, 21))
-    assert_alike(one["log/total"], two["log/total"])
+    np.testing.assert_allclose(one["log/total"], two["log/total"], rtol=1e-3)
     assert np.isfinite(two["log/side"][[9, 19]]).all()
     # Rounding decides which pixels a silhouette covers, and Adam makes much of small gradients: later they drift apart.
     for name in one.keys() - {"log/seconds", "log/images_per_second"}:
         if name.startswith("log/"):
-            assert_alike(one[name][:10], two[name][:10], name)
-
-
-def assert_alike(ours: np.ndarray, theirs: np.ndarray, name: str = "") -> None:
-    """But for rounding, and single steps: of two viewpoints that explain an image equally well, it decides between."""
-    assert np.array_equal(np.isnan(ours), np.isnan(theirs)), name
-    assert np.nanquantile(np.abs(ours - theirs) / (np.abs(ours) + 2e-3), 0.8) < 5e-3, name
+            np.testing.assert_allclose(one[name][:10], two[name][:10], rtol=1e-3, atol=2e-6, err_msg=name)
 
 
 def test_both_are_stopped_and_resumed_as_one(tmp_path):
