@@ -1,17 +1,21 @@
-# Everything happens in .venv, made from requirements.lock; a second run finds it done.
+# Everything happens in .venv, made from the lock files; a second run finds it done.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/ready
+LOCKS := requirements.lock torch-cpu.lock torch.lock
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
 .PHONY: setup demo test lint docs clean
 
 setup: $(READY)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sym3d needs Python 3.11 or later: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(PIP) --require-hashes --requirement requirements.lock
+	@# The small build of torch where one is offered, else PyPI's, on Linux with CUDA.
+	$(PIP) --require-hashes --requirement torch-cpu.lock 2>/dev/null || $(PIP) --require-hashes --requirement torch.lock
+	$(PIP) --no-build-isolation --editable .
 	@touch $@
 
 demo: $(READY)
