@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
+from stages.artifact import Artifact, make_provenance, open_artifact, origin_difference, write_artifact
 from stages.core.reliability import Trust, judge
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
@@ -262,9 +262,9 @@ def _refuse_stale(out: Path, provenance: dict) -> None:
     if not out.exists():
         return
     with open_artifact(out, "sym3d.scores") as there:
-        same = same_origin(there.provenance, provenance)
-    if not same:
-        raise StaleError(out, "holds the scores of something else", "add --overwrite or choose another output")
+        change = origin_difference(provenance, there.provenance)
+    if change:
+        raise StaleError(out, f"was made differently: {change}", "add --overwrite or choose another output")
 
 
 def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str, report: Report) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
+from stages.artifact import Artifact, make_provenance, open_artifact, origin_difference, write_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.core.perceptual import VGG16Features
 from stages.data.batches import batch_rows
@@ -142,15 +142,16 @@ def _find_before(out: Path, provenance: dict) -> Path | None:
     """What an earlier run of the same request left: its output or, first, a part of it. StaleError if another's."""
     unfinished = _unfinished(out)
     there = [(unfinished, "sym3d.checkpoint"), (out, "sym3d.features")]
-    there = [(path, schema) for path, schema in there if path.exists()]
+    stale = []
     for path, schema in there:
-        with open_artifact(path, schema) as artifact:
-            if same_origin(artifact.provenance, provenance):
+        if path.exists():
+            with open_artifact(path, schema) as artifact:
+                change = origin_difference(provenance, artifact.provenance)
+            if change is None:
                 return path
-    if there:
-        raise StaleError(
-            there[0][0], "was made from other images or settings", "add --overwrite or choose another output"
-        )
+            stale.append((path, f"was made differently: {change}"))
+    if stale:
+        raise StaleError(*stale[0], "add --overwrite or choose another output")
     return None
 
 

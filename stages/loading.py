@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.artifact import Artifact, make_provenance, open_artifact
+from stages.artifact import Artifact, file_sha256, make_provenance, open_artifact
 from stages.core.model import Sym3D
 from stages.core.perceptual import VGG16Features
 from stages.core.widen import widened
 from stages.errors import InputError, MissingPartError, UsageError
 from stages.io.sources import printable
-from stages.io.weights import load_vgg16
+from stages.io.weights import find_vgg16, load_vgg16
 from stages.recipe import ModelSection, Recipe, parse_recipe
 from stages.shipped import shipped_models
 
@@ -61,7 +61,7 @@ def build_model(section: ModelSection) -> Sym3D:
 
 
 def build_features(recipe: Recipe) -> tuple[nn.Module | None, list[dict]]:
-    """The frozen feature extractor of the perceptual loss, and the artifacts it comes from, for the provenance.
+    """The frozen feature extractor of the perceptual loss, and the file it comes from, for the provenance.
 
     None when the recipe does without. Raises MissingPartError when its weights are not on this machine, InputError when
     they are no such weights or, for features of our own, were learned from images of another size.
@@ -70,7 +70,8 @@ def build_features(recipe: Recipe) -> tuple[nn.Module | None, list[dict]]:
     if loss.features == "none" or not loss.perceptual:
         return None, []
     if loss.features == "vgg16":
-        return load_vgg16(loss.features_path), []
+        file = find_vgg16(loss.features_path)
+        return load_vgg16(file), [{"name": file.name, "schema": "vgg16", "digest": file_sha256(file)}]
     path = Path(loss.features_path).expanduser()
     make = f"sym3d features {recipe.data.images}"
     if not path.exists():

@@ -5,18 +5,21 @@ the user names, or that lie beside it, of the digests that it was made from.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages import convert, train
 from stages.artifact import SCHEMAS, Artifact, file_sha256, open_artifact
-from stages.errors import InputError, StaleError, UsageError
+from stages.errors import InputError, MissingPartError, StaleError, UsageError
 from stages.io.sources import printable
+from stages.io.weights import find_vgg16
 from stages.loading import shipped_models
+from stages.progress import Report
 from stages.recipe import Recipe, parse_recipe
-from stages.train import TrainRequest
 
-__all__ = ["Past", "differences", "find_parents", "read_past", "training_again"]
+__all__ = ["Past", "checkpoint_again", "differences", "find_parents", "read_past"]
 
 TIMES = ("seconds",)  # attributes that no two runs share
 SHOWN = 5  # differences
@@ -45,7 +48,7 @@ def read_past(path: Path) -> Past:
 
 def find_parents(past: Past, named: Sequence[Path]) -> list[Path]:
     """A file or folder for each parent, in order: one of ``named``, else what has its name beside the artifact,
-    else a model that ships.
+    else a model that ships, else the VGG16 weights that a training would take.
 
     Artifacts and single files are known by their digest, photographs by their name: what they hold is compared once
     the result is there. Raises InputError for a parent that is nowhere, StaleError for one of another content,
@@ -55,7 +58,11 @@ def find_parents(past: Past, named: Sequence[Path]) -> list[Path]:
     for parent in past.parents:
         name, digest = str(parent.get("name", "")), str(parent.get("digest", ""))
         beside = [past.path.parent / name] if name not in ("", ".", "..") and Path(name).name == name else []
-        offered = [path for path in (*unused, *beside, *shipped_models().values()) if path.exists()]
+        offered = [*unused, *beside, *shipped_models().values()]
+        if parent.get("schema") == "vgg16":
+            with suppress(MissingPartError):
+                offered.append(find_vgg16())
+        offered = [path for path in offered if path.exists()]
         match = next((path for path in offered if _is(path, parent)), None)
         if match is None:
             other = next((path for path in offered if path.name == name), None)
@@ -81,30 +88,45 @@ def _is(path: Path, parent: dict[str, Any]) -> bool:
             return False
     if path.name != parent.get("name"):
         return False
-    return path.is_dir() or "schema" in parent or _is_photographs(path) or file_sha256(path) == parent.get("digest")
+    # Of photographs the digest is over what is in the folder, the archive or the list.
+    photographs = parent.get("schema") == "photographs" or path.is_dir() or path.suffix.lower() in (".txt", ".zip")
+    return photographs or file_sha256(path) == parent.get("digest")
 
 
-def _is_photographs(path: Path) -> bool:
-    """A list or an archive of them: its parent's digest is over what is in it."""
-    return path.suffix.lower() in (".txt", ".zip")
+def checkpoint_again(past: Past, parents: Sequence[Path], out: Path, report: Report) -> Path:
+    """Import it again, or train again up to its step, into the folder ``out``; returns the new checkpoint.
+
+    Raises InputError when it does not say how, and what the stage raises.
+    """
+    if [parent.get("schema") for parent in past.parents] != ["torch"]:
+        return train.run(_training(past, parents, out), report=report).checkpoint
+    request = convert.ImportRequest(parents[0], out / past.path.name, _recipe(past).model)
+    return convert.run(request, report=report).checkpoint
 
 
-def training_again(past: Past, parents: Sequence[Path], run_dir: Path) -> TrainRequest:
-    """The training that a checkpoint comes from, up to its step. Raises InputError when it has no recipe to go by."""
+def _recipe(past: Past) -> Recipe:
+    try:
+        return parse_recipe(past.recipe, where=f"{past.path}: its recipe")
+    except UsageError as error:
+        what = "its recipe is not understood"
+        raise InputError(past.path, what, "use the version of sym3d that wrote it") from error
+
+
+def _training(past: Past, parents: Sequence[Path], run_dir: Path) -> train.TrainRequest:
     place = {parent.get("schema"): str(path) for parent, path in zip(past.parents, parents, strict=True)}
     if not past.step or "sym3d.images" not in place:
         raise InputError(past.path, "does not say how it was trained", "train a model of your own")
+    values = _recipe(past).model_dump()
+    # The recipe is the file's, and so are the paths in it: only those that the user named are read.
+    values["data"] |= {"images": place["sym3d.images"]}
+    values["loss"] |= {"features_path": place.get("sym3d.features", place.get("vgg16"))}
+    values["optim"] |= {"init": place.get("sym3d.checkpoint"), "steps": past.step, "epochs": None}
     try:
-        values = parse_recipe(past.recipe, where=f"{past.path}: its recipe").model_dump()
-        # The recipe is the file's, and so are the paths in it: only those that the user named are read.
-        values["data"] |= {"images": place["sym3d.images"]}
-        values["loss"] |= {"features_path": place.get("sym3d.features")}
-        values["optim"] |= {"init": place.get("sym3d.checkpoint"), "steps": past.step, "epochs": None}
         recipe = Recipe.model_validate(values)
-    except (UsageError, ValueError) as error:
-        what = "its recipe is not understood, or names what it was not made from"
-        raise InputError(past.path, what, "use the version of sym3d that wrote it") from error
-    return TrainRequest(recipe, run_dir, Path(place["sym3d.images"]))
+    except ValueError as error:
+        what = "its recipe names what it was not made from"
+        raise InputError(past.path, what, "train a model of your own") from error
+    return train.TrainRequest(recipe, run_dir, Path(place["sym3d.images"]))
 
 
 def differences(past: Path, now: Path) -> list[str]:

@@ -11,6 +11,7 @@ __all__ = ["check_same_run"]
 OTHER = {  # what an unknown parent of each schema means
     "sym3d.images": "on other data",
     "sym3d.features": "with other features",
+    "vgg16": "with other VGG16 weights",
     "sym3d.checkpoint": "from other weights",
 }
 
@@ -25,9 +26,11 @@ def check_same_run(checkpoint: Path, recipe: Recipe, parents: list[dict]) -> Non
     if changed:
         differences = ", ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in changed)
         raise StaleError(checkpoint, f"was trained by another recipe ({differences})", fix)
-    digests = {parent.get("digest") for parent in loaded.provenance.get("parents", ())}
+    then = loaded.provenance.get("parents", ())
     for parent in parents:
-        if parent["digest"] not in digests:
+        if parent["schema"] == "vgg16" and all(other.get("schema") != "vgg16" for other in then):
+            continue  # early versions did not keep which weights these were
+        if parent["digest"] not in [other.get("digest") for other in then]:
             raise StaleError(checkpoint, f"was trained {OTHER[parent['schema']]} than {parent['name']}", fix)
 
 

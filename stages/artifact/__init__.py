@@ -6,7 +6,7 @@ from stages.artifact.provenance import make_provenance
 from stages.artifact.reader import Artifact, open_artifact
 from stages.artifact.rows import RowWriter
 from stages.artifact.schema import SCHEMAS, Field, Schema
-from stages.artifact.stale import same_origin
+from stages.artifact.stale import origin_difference
 from stages.artifact.writer import copy_artifact, write_artifact
 
 __all__ = [
@@ -20,8 +20,8 @@ __all__ = [
     "file_sha256",
     "make_provenance",
     "open_artifact",
+    "origin_difference",
     "origin_of",
     "read_foreign",
-    "same_origin",
     "write_artifact",
 ]

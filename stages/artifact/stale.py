@@ -5,14 +5,25 @@ from typing import Any
 
 from stages.artifact.meta import parent_digests
 
-__all__ = ["difference", "same_origin"]
+__all__ = ["difference", "origin_difference"]
 
 
-def same_origin(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two provenances name the same recipe, seed and parents, and so the same result."""
-    return all(one.get(key) == other.get(key) for key in ("recipe", "seed")) and (
-        parent_digests(one) == parent_digests(other)
-    )
+def origin_difference(now: dict[str, Any], then: dict[str, Any]) -> str | None:
+    """What of recipe, seed and parents two provenances differ in; None is the same result."""
+    if now.get("recipe") != then.get("recipe"):
+        return _recipe_difference(str(now.get("recipe", "")), str(then.get("recipe", "")))
+    if now.get("seed") != then.get("seed"):
+        return f"seed {then.get('seed')}, now {now.get('seed')}"
+    if parent_digests(now) != parent_digests(then):
+        names = ", ".join(str(parent.get("name", "?")) for parent in _others(now, then))
+        return f"the content of its input has changed ({names or 'none now'})"
+    return None
+
+
+def _others(now: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parents that were others or, where only their number or order differs, all."""
+    before, parents = parent_digests(then), now.get("parents", [])
+    return [parent for parent in parents if str(parent.get("digest", "")) not in before] or parents
 
 
 def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
@@ -20,14 +31,8 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
     for key in ("schema", "version"):
         if wanted[key] != found[key]:
             return f"{key} {found[key]!r}, now {wanted[key]!r}"
-    now, then = wanted["provenance"], found["provenance"]
-    if now.get("recipe") != then.get("recipe"):
-        return _recipe_difference(str(now.get("recipe", "")), str(then.get("recipe", "")))
-    if now.get("seed") != then.get("seed"):
-        return f"seed {then.get('seed')}, now {now.get('seed')}"
-    if parent_digests(now) != parent_digests(then):
-        names = ", ".join(str(parent.get("name", "?")) for parent in now.get("parents", []))
-        return f"the content of its input has changed ({names or 'none now'})"
+    if change := origin_difference(wanted["provenance"], found["provenance"]):
+        return change
     if wanted["attrs"] != found["attrs"]:
         return f"attributes {found['attrs']}, now {wanted['attrs']}"
     rows_now, rows_then = _rows(wanted), _rows(found)

@@ -14,7 +14,7 @@ __all__ = ["ENVIRONMENT", "find_vgg16", "load_vgg16"]
 ENVIRONMENT = "SYM3D_VGG16"
 
 
-def _candidates(path: str | None) -> list[Path]:
+def _candidates(path: str | Path | None) -> list[Path]:
     """Where VGG16 is searched, in this order: the recipe's path, the environment variable, the user's cache."""
     if path:
         return [Path(path).expanduser()]
@@ -23,7 +23,7 @@ def _candidates(path: str | None) -> list[Path]:
     return [*([Path(named)] if named else []), cache / "vgg16.safetensors", cache / "vgg16.pth"]
 
 
-def find_vgg16(path: str | None = None) -> Path:
+def find_vgg16(path: str | Path | None = None) -> Path:
     """The weights file; ``path`` (a recipe's ``loss.features_path``) is the only candidate when it is given.
 
     Raises MissingPartError that says where it looked and how to get the file.
@@ -40,7 +40,7 @@ def find_vgg16(path: str | None = None) -> Path:
     )
 
 
-def load_vgg16(path: str | None = None) -> VGG16Features:
+def load_vgg16(path: str | Path | None = None) -> VGG16Features:
     """Frozen VGG16 up to relu3_3, from torchvision's state dict (.pth) or safetensors; further layers are ignored.
 
     Raises MissingPartError when there is no file and InputError when it does not hold these layers.

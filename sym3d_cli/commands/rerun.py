@@ -39,16 +39,14 @@ def main(
     """Make an artifact again by the command and inputs that it was made by, and say whether it is the same (else exit
     code 4). Nothing but the artifact, its parents and photographs is read; nothing is written outside the folder.
     """
-    from stages.rerun import differences, find_parents, read_past, training_again
+    from stages.rerun import checkpoint_again, differences, find_parents, read_past
 
     if out.exists() and any(out.samefile(file.parent) for file in (artifact, artifact.resolve())):
         raise UsageError(f"-o {out}", "is where the artifact itself is", "name another folder")
     past = read_past(artifact)
     parents = find_parents(past, parent or ())
     if past.schema == "sym3d.checkpoint":
-        from stages.train import run
-
-        made = run(training_again(past, parents, out), report=context.obj).checkpoint
+        made = checkpoint_again(past, parents, out, context.obj)
     else:
         root = context.find_root().command
         line, made = again(root, past.argv, parents, out, artifact)
@@ -74,7 +72,10 @@ def again(root, argv: tuple[str, ...], parents: list[Path], out: Path, artifact:
         rest.pop(0)
     name = rest.pop(0) if rest else ""
     if name not in COMMANDS or {"-h", "--help"} & {*rest}:
-        raise InputError(artifact, "does not say which command made it", "make it anew")
+        what = f"was made by sym3d {name}" if name in root.commands else "does not say which command made it"
+        raise InputError(
+            artifact, f"{what}; only {', '.join(COMMANDS)}, train and import can be run again", "make it anew"
+        )
     command = root.commands[name]
     try:
         values = command.make_context(name, rest).params

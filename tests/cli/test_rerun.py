@@ -4,10 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.artifact import make_provenance, open_artifact, write_artifact
-from tests.stages.small import write_checkpoint, write_data
+from tests.stages.small import write_checkpoint, write_data, write_vgg16
+from tests.stages.test_convert import reference, save
 from tests.stages.test_train import RECIPE
+from tests.stages.tiny_face import tiny_arrays, write_model
 
 
 @pytest.fixture
@@ -125,3 +128,77 @@ def test_what_lies_in_the_folder_already_proves_nothing(refused, tmp_path):
     (tmp_path / "again").mkdir()
     (tmp_path / "again/theirs.h5").write_bytes((tmp_path / "theirs.h5").read_bytes())
     assert "holds theirs.h5 already" in refused(2, "rerun", "theirs.h5", "-o", "again")
+
+
+def again(sym3d, artifact, *parents):
+    """Run it again in a folder of its own, from these parents."""
+    named = [part for parent in parents for part in ("--parent", parent)]
+    result = sym3d("rerun", artifact, "-o", "again", *named)
+    assert result.exit_code == 0, result.stderr
+    assert f"the same as {artifact}" in result.stderr
+
+
+def test_photographs_are_prepared_the_same(sym3d, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for shade in (50, 90):
+        Image.effect_noise((90, 70), shade).convert("RGB").save(tmp_path / "photos" / f"{shade}.png")
+    assert sym3d("prep", "photos", "out.h5", "--crop", "0.8", "--perturb", "--workers", 1).exit_code == 0
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    (tmp_path / "named").mkdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "named" / "photos")
+    again(sym3d, "out.h5", "named/photos")
+    Image.effect_noise((90, 70), 50).convert("RGB").save(tmp_path / "named" / "photos" / "50.png")
+    result = sym3d("rerun", "out.h5", "-o", "other", "--parent", "named/photos")
+    assert result.exit_code == 4
+    assert "photos has another content" in result.stderr
+
+
+def test_features_are_learned_the_same(sym3d, tmp_path):
+    write_data(tmp_path / "faces.h5")
+    made = sym3d("features", "faces.h5", "made/features.h5", "--steps", 2, "--batch", 2, "--width", 0.0625)
+    assert made.exit_code == 0, made.stderr
+    again(sym3d, "made/features.h5", "faces.h5")
+
+
+def test_faces_of_a_face_model_are_drawn_the_same(sym3d, tmp_path):
+    write_model(tmp_path / "model.h5", tiny_arrays())
+    assert sym3d("synth", "out.h5", "-n", 3, "--morphable", "model.h5").exit_code == 0
+    again(sym3d, "out.h5")
+
+
+def test_an_imported_checkpoint_is_imported_the_same(sym3d, tmp_path):
+    save(tmp_path / "ref.pth", reference()[1])
+    (tmp_path / "mine.toml").write_text(RECIPE.format(steps=1, save_every=1).replace("width", "fov = 20.0\nwidth"))
+    assert sym3d("import", "ref.pth", "out.h5", "--like", "mine.toml").exit_code == 0
+    (tmp_path / "mine.toml").unlink()
+    again(sym3d, "out.h5")
+    save(tmp_path / "ref.pth", reference(seed=1)[1])
+    result = sym3d("rerun", "out.h5", "-o", "other")
+    assert result.exit_code == 4
+    assert "is not the ref.pth that out.h5 was made from" in result.stderr
+
+
+def test_a_training_needs_the_weights_that_it_had(sym3d, tmp_path, monkeypatch):
+    write_data(tmp_path / "faces.h5")
+    write_checkpoint(tmp_path / "first.h5")
+    write_vgg16(tmp_path / "vgg16.safetensors", 0)
+    monkeypatch.setenv("SYM3D_VGG16", str(tmp_path / "vgg16.safetensors"))
+    text = RECIPE.format(steps=1, save_every=1000).replace("batch = 4", 'batch = 2\ninit = "first.h5"')
+    (tmp_path / "recipe.toml").write_text(text.replace('features = "none"', 'features = "vgg16"'))
+    assert sym3d("train", "recipe.toml").exit_code == 0
+    again(sym3d, "runs/test/checkpoint.h5", "faces.h5", "first.h5")
+    write_vgg16(tmp_path / "vgg16.safetensors", 1)
+    result = sym3d("rerun", "runs/test/checkpoint.h5", "-o", "other", "--parent", "faces.h5", "--parent", "first.h5")
+    assert result.exit_code == 4
+    assert "is not the vgg16.safetensors that runs/test/checkpoint.h5 was made from" in result.stderr
+    result = sym3d("train", "recipe.toml", "-s", "optim.steps=2")
+    assert result.exit_code == 4
+    assert "was trained with other VGG16 weights than vgg16.safetensors" in result.stderr
+
+
+def test_what_cannot_be_run_again_is_said(refused, tmp_path):
+    pretend(tmp_path / "table.h5", ["sym3d", "reproduce", "seeds", "faces.h5"])
+    line = refused(3, "rerun", "table.h5", "-o", "again")
+    assert "was made by sym3d reproduce; only prep, synth, features, infer, eval, train and import can be" in line
+    Image.new("RGB", (8, 8)).save(tmp_path / "relit.png")
+    assert "relit.png" in refused(3, "rerun", "relit.png", "-o", "again")

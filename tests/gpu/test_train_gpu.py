@@ -65,3 +65,15 @@ def test_a_run_in_bfloat16_stays_near_that_in_float32(tmp_path):
         run(TrainRequest(parse_recipe(text, where="test"), tmp_path / precision, images))
         logs[precision] = contents(tmp_path / precision)["log/total"]
     np.testing.assert_allclose(logs["bfloat16"], logs["float32"], rtol=0.05)
+
+
+def test_five_steps_on_a_gpu_are_near_those_on_a_cpu(tmp_path, monkeypatch):
+    """In float32, whose convolutions a GPU may round to ten bits (TF32)."""
+    images = write_images(tmp_path / "faces.h5")
+    text = RECIPE.format(steps=5, save_every=1000).replace("batch = 4", 'batch = 4\nprecision = "float32"')
+    recipe = parse_recipe(text.replace("log_every = 2", "log_every = 1"), where="test")
+    run(TrainRequest(recipe, tmp_path / "gpu", images))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run(TrainRequest(recipe, tmp_path / "cpu", images))
+    gpu, cpu = (contents(tmp_path / name)["log/total"] for name in ("gpu", "cpu"))
+    np.testing.assert_allclose(gpu, cpu, rtol=0.02)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from stages.artifact import make_provenance, write_artifact
 from stages.core.metrics import evaluation_mask, mad, side
 from stages.core.model import Sym3D
+from stages.core.perceptual import VGG16Features
 from stages.loading import build_model
 from stages.recipe import parse_recipe
 
@@ -61,6 +63,13 @@ def write_data(path: Path, count: int = 10, size: int = 64, seed: int = 0, truth
         arrays["depth"] = np.where(disc, 1.0 + height * (u**2 + v**2), 0).astype(np.float32)
         arrays["mask"] = np.repeat(disc[None], count, 0)
     write_artifact(path, "sym3d.images", arrays | replaced, provenance=make_provenance(recipe=f"test {seed}"))
+    return path
+
+
+def write_vgg16(path: Path, seed: int) -> Path:
+    """Random numbers in the layout of VGG16's weights."""
+    torch.manual_seed(seed)
+    save_file({name: torch.randn_like(value) * 0.01 for name, value in VGG16Features().state_dict().items()}, path)
     return path
 
 

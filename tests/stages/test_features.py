@@ -157,12 +157,12 @@ def test_an_interrupted_run_resumes_to_the_same_bits(images, made, tmp_path, mon
 def test_what_was_made_otherwise_is_stale(images, made, tmp_path):
     before = made.read_bytes()
     other = write_images(tmp_path / "other.h5", 96, False, 16)
-    for request in (
-        FeaturesRequest(images, made, steps=7, **SMALL),
-        FeaturesRequest(images, made, steps=6, seed=1, **SMALL),
-        FeaturesRequest(other, made, steps=6, **SMALL),
+    for request, change in (
+        (FeaturesRequest(images, made, steps=7, **SMALL), "now 'quarter turns.*7 steps"),
+        (FeaturesRequest(images, made, steps=6, seed=1, **SMALL), "seed 0, now 1"),
+        (FeaturesRequest(other, made, steps=6, **SMALL), r"its input has changed \(other\.h5\)"),
     ):
-        with pytest.raises(StaleError, match="--overwrite"):
+        with pytest.raises(StaleError, match=f"{change}.*--overwrite"):
             run(request)
     assert made.read_bytes() == before
 

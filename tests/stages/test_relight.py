@@ -128,3 +128,16 @@ def test_what_makes_no_sense(ask, tmp_path, request_, run, change, words):
         ask(request_, run, **change)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("request_", "run", "change"),
+    [(RelightRequest, relight, {"lamp": (-1, 0.5)}), (EditRequest, edit, {"frontal": True})],
+)
+def test_the_same_request_gives_the_same_bytes(prediction, tmp_path, request_, run, change):
+    found = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        result = run(request_(prediction, folder, size=48, rows=(0, 1), device="cpu", **change))
+        found.append([(path.name, path.read_bytes()) for path in result.pictures])
+    assert len(found[0]) >= 2
+    assert found[0] == found[1]
