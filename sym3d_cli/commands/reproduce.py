@@ -56,4 +56,4 @@ def main(
         print_json(result)
         return
     print_table(result.head, [line.cells() for line in result.lines])
-    print_lines(result.files)
+    print_lines([*result.remarks, *result.files])
