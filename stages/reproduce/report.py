@@ -17,8 +17,8 @@ __all__ = ["HEAD", "DepthLine", "Line", "Spread", "write_table"]
 
 HEAD = ("", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds", "minutes")
 KEY = (
-    "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means. Minutes are those "
-    "of the row's trainings, added up."
+    "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means. Minutes: of "
+    "all trainings of the row, one after another."
 )
 INK, FAINT, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
 LINE, NOTE, MARGIN, FONT = 40, 24, 24, 20

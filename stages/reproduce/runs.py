@@ -46,7 +46,8 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
     waiting, diverged = list(jobs), set()
     gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
     places = gpus or [None] * len(os.sched_getaffinity(0))
-    report.note(_announcement(jobs, len(places), on_cpu=not gpus))
+    if announcement := _announcement(jobs, len(places), on_cpu=not gpus):
+        report.note(announcement)
     running: dict[int, tuple[Job, subprocess.Popen]] = {}
     with hold_folder(logs), stop_requested() as stopping, report.task("trainings", len(jobs)) as task:
         try:
@@ -79,8 +80,10 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
 
 
 def _announcement(jobs: Sequence[Job], places: int, on_cpu: bool) -> str:
-    """How many trainings there are to do, and about how long they take where a few steps tell."""
+    """How many trainings there are to do, if any, and about how long they take where a few steps tell."""
     left = [(job, steps) for job in jobs if (steps := _steps_left(job))]
+    if not left:
+        return ""
     text = f"{len(left)} of {len(jobs)} trainings to do, {places} at a time"
     if not on_cpu or sum(steps for _, steps in left) < WORTH_MEASURING:
         return text
