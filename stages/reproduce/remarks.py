@@ -21,7 +21,7 @@ def order(metric: str, rows: Sequence[Compared]) -> str:
     known = [row for row in rows if row.ours is not None and row.paper is not None]
     pairs = combinations(sorted(known, key=lambda row: row.paper), 2)
     exchanged = [(low, high) for low, high in pairs if low.paper < high.paper and low.ours >= high.ours]
-    named = "; ".join(f"{low.label} ({low.ours:.2f}) and {high.label} ({high.ours:.2f})" for low, high in exchanged)
+    named = "; ".join(f'"{low.label}" and "{high.label}"' for low, high in exchanged)
     return f"Rows in the paper's order by {metric}: {f'no, exchanged are {named}' if exchanged else 'yes'}."
 
 
@@ -36,4 +36,4 @@ def ratio(above: str, below: str, metrics: dict[str, Sequence[Compared]]) -> str
         if one is None or other is None or None in (one.ours, other.ours):
             return None
         shown.append(f"{metric} {one.ours / other.ours:.2f} (paper {one.paper / other.paper:.2f})")
-    return f"{above} / {below}: {', '.join(shown)}."
+    return f'"{above}" / "{below}": {", ".join(shown)}.'

@@ -120,8 +120,8 @@ def _picture(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], rem
     cells = [[cell.replace("×10⁻²", "/ 0.01") for cell in head], *rows]  # the font has no raised figures
     widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(head))]
     notes = [line for remark in remarks for line in _wrapped(remark, small, sum(widths))]
-    height = LINE * (len(cells) + 1) + NOTE * len(notes) + 2 * MARGIN
-    picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, height), PAPER)
+    below = MARGIN + LINE * (len(cells) + 1) + (NOTE // 2 if notes else 0)
+    picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, below + NOTE * len(notes) + MARGIN), PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, MARGIN), title, INK, font)
     for number, row in enumerate(cells, 1):
@@ -133,7 +133,7 @@ def _picture(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], rem
             (MARGIN, y + LINE - 8, picture.width - MARGIN, y + LINE - 8), FAINT if number == 1 else (225, 225, 225)
         )
     for number, note in enumerate(notes):
-        draw.text((MARGIN, MARGIN + LINE * (len(cells) + 1) + NOTE * number), note, INK, small)
+        draw.text((MARGIN, below + NOTE * number), note, INK, small)
     return np.asarray(picture)
 
 

@@ -62,7 +62,7 @@ def test_a_table_of_tiny_runs(here):
     assert "0.41 ± 0.10" in text
     assert "small, 2 steps of 8" in text
     assert "Rows in the paper's order by SIDE: " in text
-    assert "unsupervised / supervised: SIDE" in text
+    assert '"unsupervised" / "supervised": SIDE' in text
     assert "(paper 1.93), MAD" in text
     kept = json.loads((here / "results/baselines-quick.json").read_text())
     assert kept["rows"][0]["side"]["mean"] == result.lines[0].side.mean
@@ -90,9 +90,11 @@ def test_a_small_table_of_perturbed_images_has_confidence_maps_in_two_rows(here,
 
 def test_order_and_ratios_are_compared_with_the_papers():
     rows = [Compared("a", 1.0, 0.8), Compared("b", 3.0, 1.0), Compared("c", 2.0, 2.0), Compared("d", None, 1.5)]
-    assert order("SIDE", rows) == "Rows in the paper's order by SIDE: no, exchanged are b (3.00) and c (2.00)."
+    assert order("SIDE", rows) == """Rows in the paper's order by SIDE: no, exchanged are "b" and "c"."""
     assert order("SIDE", [rows[0], rows[2], Compared("e", 0.5, None)]) == "Rows in the paper's order by SIDE: yes."
-    assert ratio("c", "a", {"SIDE": rows, "MAD": rows[:3]}) == "c / a: SIDE 2.00 (paper 2.50), MAD 2.00 (paper 2.50)."
+    assert (
+        ratio("c", "a", {"SIDE": rows, "MAD": rows[:3]}) == '"c" / "a": SIDE 2.00 (paper 2.50), MAD 2.00 (paper 2.50).'
+    )
     assert ratio("d", "a", {"SIDE": rows}) is None
     assert ratio("c", "left out", {"SIDE": rows}) is None
 
@@ -161,5 +163,5 @@ def test_a_diverged_seed_is_counted_and_a_hollow_one_too():
     scores = {"a": {key: np.array(values) for key, values in figures.items()}}
     line = stages.reproduce._line(Row("x", (1, 1, 1, 1), "x"), ["a", "b"], scores)
     assert line == DepthLine("x", (1, 1, 1, 1), 2, Spread(2.0, 1.0, 0.0), Spread(15.0, 5.0, 0.0), 1, 1, 3.0)
-    assert line.cells()[-1] == "2, 1 hollow, 1 diverged"
+    assert line.cells()[-2] == "2, 1 hollow, 1 diverged"
     assert stages.reproduce._line(Row("x", (1, 1, 1, 1), "x"), ["b"], scores).cells()[1] == "none finished"
