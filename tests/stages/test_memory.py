@@ -23,7 +23,7 @@ def faults() -> int:
 def test_the_second_block_finds_the_pages_of_the_first_inside_and_only_there():
     assert faults() >= PAGES
     with keeping_memory():
-        assert faults() >= PAGES
+        faults()  # some, unless the heap has so large a hole already
         assert faults() < PAGES / 2
     assert faults() >= PAGES
     assert faults() >= PAGES
