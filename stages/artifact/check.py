@@ -2,13 +2,14 @@
 decompressed or allocated before its kind and size are known. Every fault is a ValueError in plain words."""
 
 import math
+import reprlib
 from typing import Any
 
 import h5py
 
-from stages.artifact.schema import Field, Schema
+from stages.artifact.schema import Attribute, Field, Schema
 
-__all__ = ["BROKEN", "check_dataset", "check_fields", "check_provenance", "list_datasets"]
+__all__ = ["BROKEN", "check_attrs", "check_dataset", "check_fields", "check_provenance", "list_datasets"]
 
 # What a damaged or hostile file makes HDF5, and whoever reads with it, raise.
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
@@ -107,6 +108,31 @@ def _type_fits(field: Field, dtype: Any) -> bool:
 
 def _words(dims: tuple[str | int, ...]) -> str:
     return "(" + ", ".join(map(str, dims)) + ")"
+
+
+def check_attrs(schema: Schema, attrs: dict[str, Any]) -> None:
+    """Raise ValueError unless the attributes are of the schema's types and ranges; unknown ones are passed over."""
+    for name, known in schema.attrs.items():
+        if name not in attrs:
+            if known.required:
+                raise ValueError(f"has no attribute {name}")
+        elif not _attribute_fits(known, attrs[name]):
+            raise ValueError(f"attribute {name} is {reprlib.repr(attrs[name])}, which makes no sense")
+    for name, known in schema.attrs.items():
+        if known.below and not attrs[name] < attrs[known.below]:
+            raise ValueError(f"attribute {name} is not smaller than {known.below}")
+
+
+def _attribute_fits(known: Attribute, value: Any) -> bool:
+    if known.kind == "dict":
+        return isinstance(value, dict)
+    if known.kind == "ints":
+        return isinstance(value, list) and all(_number_fits(known, item, (int,)) for item in value)
+    return _number_fits(known, value, (int,) if known.kind == "int" else (int, float))
+
+
+def _number_fits(known: Attribute, value: Any, kinds: tuple[type, ...]) -> bool:
+    return type(value) in kinds and known.above < value <= known.most  # no bool, and no NaN
 
 
 def check_provenance(provenance: Any) -> None:
