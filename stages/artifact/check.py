@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-from stages.artifact.schema import Attribute, Field, Schema
+from stages.artifact.schema import TEXT_BYTES, Attribute, Field, Schema
 
 __all__ = ["BROKEN", "check_attrs", "check_dataset", "check_fields", "check_provenance", "list_datasets"]
 
@@ -15,7 +15,7 @@ __all__ = ["BROKEN", "check_attrs", "check_dataset", "check_fields", "check_prov
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 8
-MAX_CHUNK_BYTES = 256 << 20
+MAX_CHUNK_BYTES = MAX_ROW_BYTES = 256 << 20  # what is read at once
 MAX_INFLATION = 1040  # deflate cannot do better than 1032 to 1
 PLAIN_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED)
 KNOWN_FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE)
@@ -64,6 +64,8 @@ def check_dataset(path: str, dataset: h5py.Dataset) -> None:
     if dataset.shape is None or dataset.dtype.kind not in "buifS":
         raise ValueError(f"'{path}' holds neither numbers nor fixed-width text")
     wanted = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if wanted > max((1, *dataset.shape[:1])) * MAX_ROW_BYTES:
+        raise ValueError(f"'{path}' claims absurdly large rows, of shape {dataset.shape[1:]}")
     stored = dataset.id.get_storage_size()
     if layout == h5py.h5d.CHUNKED:
         chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
@@ -102,7 +104,7 @@ def _type_fits(field: Field, dtype: Any) -> bool:
     if field.dtype == "any":
         return True
     if field.dtype == "utf8":
-        return dtype.kind == "S"
+        return dtype.kind == "S" and dtype.itemsize <= TEXT_BYTES
     return (dtype.kind, dtype.itemsize) == KINDS[field.dtype] and dtype.isnative
 
 

@@ -84,7 +84,7 @@ KNOWN = [(schema.name[6:], name) for schema in SCHEMAS.values() for name in sche
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(KNOWN), values)
+@given(known=st.sampled_from(KNOWN), value=values)
 def test_what_passes_is_of_its_type_and_range(known, value, tmp_path):
     kind, name = known
     path = shutil.copy(GOLDEN / f"{kind}.h5", tmp_path / "a.h5")
