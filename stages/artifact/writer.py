@@ -89,8 +89,10 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def write_file(fd: int, schema: str, sources: Mapping[str, Source], provenance: dict, attrs: dict) -> str:
-    """Fill an open file with a complete artifact; returns the digest. Raises OSError, and ValueError for what the schema
-    does not allow."""
+    """Fill an open file with a complete artifact; returns the digest.
+
+    Raises OSError, and ValueError for what the schema does not allow.
+    """
     unknown = [name for name in sources if SCHEMAS[schema].field(name) is None]
     if unknown:
         raise ValueError(f"{schema} has no field {unknown}")

@@ -1,4 +1,4 @@
-"""Attributes of the wrong type, out of range or absent: refused when the file is opened, whoever reads it afterwards."""
+"""Attributes of the wrong type, out of range or absent: refused when the file is opened, whoever reads it."""
 
 import json
 import re
@@ -18,7 +18,10 @@ from stages.errors import InputError
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 WRONG = {
     "checkpoint": [
-        *[("step", value) for value in ("x", -1, 2.5, np.nan, np.True_, 2**60, b"\xff\xfe", "[1, 2]", "[" + "9" * 5000)],
+        *[
+            ("step", value)
+            for value in ("x", -1, 2.5, np.nan, np.True_, 2**60, b"\xff\xfe", "[1, 2]", "[" + "9" * 5000)
+        ],
         *[("size", value) for value in (0, 2**40, -8, "64")],
         *[("seconds", value) for value in (np.inf, np.nan, -1.5, "soon")],
         *[("skipped", value) for value in (3, "[1.5]", '["a"]', "[[1]]", "{}", "[NaN]", "[1e999]", f"[{10**30}]")],
@@ -43,7 +46,9 @@ def reason(path: Path) -> str:
     return error.value.what
 
 
-@pytest.mark.parametrize(("kind", "name", "value"), CASES, ids=[f"{kind}-{name}-{i}" for i, (kind, name, _) in enumerate(CASES)])
+@pytest.mark.parametrize(
+    ("kind", "name", "value"), CASES, ids=[f"{kind}-{name}-{i}" for i, (kind, name, _) in enumerate(CASES)]
+)
 def test_an_attribute_that_makes_no_sense(kind, name, value, tmp_path):
     path = shutil.copy(GOLDEN / f"{kind}.h5", tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
@@ -53,7 +58,8 @@ def test_an_attribute_that_makes_no_sense(kind, name, value, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(s.name[6:], name) for s in SCHEMAS.values() for name, known in s.attrs.items() if known.required]
+    ("kind", "name"),
+    [(s.name[6:], name) for s in SCHEMAS.values() for name, known in s.attrs.items() if known.required],
 )
 def test_an_attribute_that_is_missing(kind, name, tmp_path):
     path = shutil.copy(GOLDEN / f"{kind}.h5", tmp_path / "a.h5")
@@ -78,7 +84,11 @@ values = (
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
     | st.binary(min_size=1, max_size=8).map(np.bytes_)
     | st.lists(st.integers(0, 9), max_size=3).map(lambda items: np.array(items, np.int16))
-    | st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3), max_leaves=6).map(json.dumps)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=3),
+        max_leaves=6,
+    ).map(json.dumps)
 )
 KNOWN = [(schema.name[6:], name) for schema in SCHEMAS.values() for name in schema.attrs]
 
@@ -94,8 +104,8 @@ def test_what_passes_is_of_its_type_and_range(known, value, tmp_path):
     try:
         with open_artifact(path) as artifact:
             found = artifact.attrs[name]
-    except InputError as error:
-        assert str(error).isprintable()
+    except InputError:
+        reason(path)
     else:
         known = SCHEMAS[f"sym3d.{kind}"].attrs[name]
         numbers = found if known.kind == "ints" else [] if known.kind == "dict" else [found]

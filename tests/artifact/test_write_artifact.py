@@ -31,7 +31,10 @@ def test_arrays_come_back_bit_for_bit(tmp_path, data):
         for name, array in arrays.items():
             back = artifact[name][...]
             assert (back.dtype, back.shape, back.tobytes()) == (array.dtype, array.shape, array.tobytes())
-    assert write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance(created="later"), attrs={"step": 0}) == digest
+    assert (
+        write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance(created="later"), attrs={"step": 0})
+        == digest
+    )
     assert write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance("other"), attrs={"step": 0}) != digest
 
 
@@ -39,7 +42,9 @@ def test_strides_and_byte_order_do_not_matter(tmp_path):
     array = np.arange(24, dtype=np.float32).reshape(4, 6)
     twins = [array, np.asfortranarray(array), array.astype(">f4"), np.repeat(array, 2, axis=1)[:, ::2]]
     path = tmp_path / "checkpoint.h5"
-    digests = {write_artifact(path, "sym3d.checkpoint", {"model/a": twin}, provenance={}, attrs={"step": 0}) for twin in twins}
+    digests = {
+        write_artifact(path, "sym3d.checkpoint", {"model/a": twin}, provenance={}, attrs={"step": 0}) for twin in twins
+    }
     assert len(digests) == 1
 
 
@@ -91,7 +96,9 @@ def test_the_old_file_stays_when_writing_is_interrupted(checkpoint, monkeypatch)
 
     monkeypatch.setattr("stages.artifact.writer.publish", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_artifact(checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance(), attrs={"step": 0})
+        write_artifact(
+            checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance(), attrs={"step": 0}
+        )
     assert checkpoint.read_bytes() == before
     assert beside(checkpoint) == ["checkpoint.h5"]
 
@@ -99,14 +106,22 @@ def test_the_old_file_stays_when_writing_is_interrupted(checkpoint, monkeypatch)
 def test_two_writers_of_one_checkpoint(checkpoint):
     fd = lock_partial(checkpoint)
     with pytest.raises(OutputError, match="another process is writing it"):
-        write_artifact(checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance(), attrs={"step": 0})
+        write_artifact(
+            checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance(), attrs={"step": 0}
+        )
     unlock(fd)
 
 
 def test_readers_keep_the_file_they_opened(checkpoint):
     with open_artifact(checkpoint) as artifact:
         before = artifact["model/netD.weight"][:]
-        write_artifact(checkpoint, "sym3d.checkpoint", {"model/netD.weight": np.zeros(1)}, provenance=provenance(), attrs={"step": 0})
+        write_artifact(
+            checkpoint,
+            "sym3d.checkpoint",
+            {"model/netD.weight": np.zeros(1)},
+            provenance=provenance(),
+            attrs={"step": 0},
+        )
         assert np.array_equal(artifact["model/netD.weight"][:], before)
         artifact.verify()
 

@@ -1,4 +1,4 @@
-"""Any arguments at all, over every command: one line or a result, a documented exit code, nothing outside the folder."""
+"""Any arguments to any command: one line or a result, a documented exit code, nothing outside the folder."""
 
 import os
 import shutil
@@ -19,9 +19,47 @@ FILES = ("images.h5", "prediction.h5", "checkpoint.h5", "photo.png", "recipe.tom
 VALUES = (
     *FILES,
     *("new.h5", "new.png", "new", "out/new.h5", ".", "", " ", "-", "--", "nowhere.h5", "/nowhere/a.h5", "/dev/null"),
-    *("0", "1", "2", "64", "-1", "1e999", "nan", "9" * 30, "0.5", "1,2", "1,2,x", "auto", "cpu", "cuda", "face", "none"),
-    *("tiny", "cats", "synfaces-small", "obj", "glb,stl", "side,mad", "optim.steps=1", "optim.lr=nan", "a=b=c", "pose=4"),
-    *("\x1b[31mred", "two\nlines", "\u202e", "caf\udce9.png", "x" * 300, "猫", "<img src=x onerror=alert(1)>", "%s%n", "\\"),
+    *(
+        "0",
+        "1",
+        "2",
+        "64",
+        "-1",
+        "1e999",
+        "nan",
+        "9" * 30,
+        "0.5",
+        "1,2",
+        "1,2,x",
+        "auto",
+        "cpu",
+        "cuda",
+        "face",
+        "none",
+    ),
+    *(
+        "tiny",
+        "cats",
+        "synfaces-small",
+        "obj",
+        "glb,stl",
+        "side,mad",
+        "optim.steps=1",
+        "optim.lr=nan",
+        "a=b=c",
+        "pose=4",
+    ),
+    *(
+        "\x1b[31mred",
+        "two\nlines",
+        "\u202e",
+        "caf\udce9.png",
+        "x" * 300,
+        "猫",
+        "<img src=x onerror=alert(1)>",
+        "%s%n",
+        "\\",
+    ),
 )
 
 
@@ -40,7 +78,9 @@ def files(tmp_path_factory):
     (folder / "photos").mkdir()
     for path in (folder / "photo.png", folder / "photos" / "a.png"):
         Image.effect_noise((80, 70), 50).save(path)
-    (folder / "recipe.toml").write_text('name = "mine"\ndata = {images = "images.h5", make = "-"}\noptim = {steps = 2}\n')
+    (folder / "recipe.toml").write_text(
+        'name = "mine"\ndata = {images = "images.h5", make = "-"}\noptim = {steps = 2}\n'
+    )
     (folder / "bad.h5").write_bytes((folder / "images.h5").read_bytes()[:3000])
     (folder / "broken.zip").write_bytes(b"PK\3\4" + bytes(100))
     return folder
@@ -61,11 +101,10 @@ def lines(draw):
 
 
 class Enough(Reporter):
-    """Work that takes longer is interrupted as Ctrl-C would."""
+    """Looking at files goes on; whatever work comes after it is interrupted as Ctrl-C would."""
 
     def task(self, title, total, done=0):
-        self._begun = getattr(self, "_begun", 0) + 1
-        if self._begun > 3:
+        if title.split()[0] not in ("checking", "verifying", "reading"):
             raise KeyboardInterrupt
         return super().task(title, total, done)
 
@@ -74,7 +113,7 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [25, pytest.param(3000, marks=pytest.mark.slow)])
 def test_any_arguments_end_in_a_result_or_one_line(examples, files, sym3d, tmp_path, monkeypatch):
     monkeypatch.setattr("sym3d_cli.app.Reporter", Enough)
     monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", interrupt)

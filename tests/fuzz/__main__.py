@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz TARGET CORPUS… [-max_total_time=S …]``: fuzz one target with atheris, libFuzzer's options after it.
+"""``python -m tests.fuzz TARGET CORPUS… [-max_total_time=S …]``: fuzz a target with atheris; options are libFuzzer's.
 
 New finds go to the first corpus folder; what breaks is written as crash-…, timeout-… or oom-… and ends it.
 """

@@ -22,7 +22,8 @@ def edit(file: h5py.File, choices: Choices) -> None:
         if not choices:
             return
         try:
-            choices.pick(EDITS)(file, choices)
+            with np.errstate(all="ignore"):
+                choices.pick(EDITS)(file, choices)
         except Exception:  # whatever h5py and NumPy say to what makes no sense
             continue
 
@@ -41,7 +42,9 @@ def _value(choices: Choices):
         choices.text,
         lambda: np.bytes_(choices.take(choices.number(16)) or b"?"),
         lambda: choices.text().join(choices.pick(["[]", "{}", '[""]', "[[1]]"])),
-        lambda: json.dumps(choices.pick([[1], [2**70], ["a"], [None], {"a": {"mean": "x"}}, [float("nan")], {"a": [0]}])),
+        lambda: json.dumps(
+            choices.pick([[1], [2**70], ["a"], [None], {"a": {"mean": "x"}}, [float("nan")], {"a": [0]}])
+        ),
         lambda: np.zeros(choices.pick([0, 1, 3]), choices.pick(TYPES)),
         lambda: h5py.Empty(choices.pick(TYPES[:4])),
         lambda: "[" * choices.pick([3, 10_000]),
@@ -50,7 +53,9 @@ def _value(choices: Choices):
 
 
 def _attribute(file, choices):
-    file.attrs[choices.pick([*sorted(file.attrs), "seconds", "skipped", "rollbacks", "steps", "more"])] = _value(choices)
+    file.attrs[choices.pick([*sorted(file.attrs), "seconds", "skipped", "rollbacks", "steps", "more"])] = _value(
+        choices
+    )
 
 
 def _lose_attribute(file, choices):
@@ -109,7 +114,9 @@ def _lose(file, choices):
 
 def _move(file, choices):
     names = _names(file)
-    file.move(choices.pick(names), choices.pick([choices.text(), choices.pick(names) + "2", "ema/a", "log/a", "model/a"]))
+    file.move(
+        choices.pick(names), choices.pick([choices.text(), choices.pick(names) + "2", "ema/a", "log/a", "model/a"])
+    )
 
 
 def _poke(file, choices):
@@ -128,7 +135,13 @@ def _link(file, choices):
     names = _names(file)
     new, old = choices.pick([choices.text(), choices.pick(names), "a/b"]), choices.pick(names)
     target = choices.pick(
-        [h5py.SoftLink(f"/{old}"), h5py.SoftLink("/" + new), h5py.ExternalLink("/etc/passwd", "/"), file[old], file["/"]]
+        [
+            h5py.SoftLink(f"/{old}"),
+            h5py.SoftLink("/" + new),
+            h5py.ExternalLink("/etc/passwd", "/"),
+            file[old],
+            file["/"],
+        ]
     )
     if new in file:
         del file[new]

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz.make_corpus``: the seeds of the kept corpus, all made here. What fuzzing found lies beside them."""
+"""``python -m tests.fuzz.make_corpus``: the seeds of the kept corpus, all made here. Finds lie beside them."""
 
 import io
 import random
@@ -14,16 +14,30 @@ from safetensors.torch import save
 from tests.fuzz.edits import EDITS
 
 CORPUS = Path(__file__).parent / "corpus"
-PICTURES = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA", "PCX", "JPEG2000", "QOI", "DDS", "SGI", "IM")
+PICTURES = (
+    "PNG",
+    "JPEG",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "WEBP",
+    "PPM",
+    "ICO",
+    "TGA",
+    "PCX",
+    "JPEG2000",
+    "QOI",
+    "DDS",
+    "SGI",
+    "IM",
+)
 MODES = ("1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F")
 
 
 def edits(*kinds: int) -> dict[str, bytes]:
     """One of each edit of each kind of file."""
     chance = random.Random(0)
-    return {
-        f"{kind}-{at}": bytes([kind, at]) + chance.randbytes(30) for kind in kinds for at in range(len(EDITS))
-    }
+    return {f"{kind}-{at}": bytes([kind, at]) + chance.randbytes(30) for kind in kinds for at in range(len(EDITS))}
 
 
 def pictures() -> dict[str, bytes]:
@@ -32,8 +46,11 @@ def pictures() -> dict[str, bytes]:
     exif[0x0112] = 6
     for name, picture, format in [
         *((format, sample, format) for format in PICTURES),
-        *((f"{mode.replace(';', '')}-{format}", sample.convert("L" if mode == "I;16" else mode), format)
-          for mode in MODES for format in ("PNG", "TIFF")),
+        *(
+            (f"{mode.replace(';', '')}-{format}", sample.convert("L" if mode == "I;16" else mode), format)
+            for mode in MODES
+            for format in ("PNG", "TIFF")
+        ),
     ]:
         stream = io.BytesIO()
         try:
@@ -62,11 +79,17 @@ def weights() -> dict[str, bytes]:
         found |= {f"weights-{name}": b"\3" + stream.getvalue()}
     lie = b'{"features.0.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 80]}}'
     found["safetensors-lie"] = b"\2" + struct.pack("<Q", len(lie)) + lie
+    found["whole"] = b"\4"
     return found | {"safetensors": b"\2" + save({"features.0.bias": torch.zeros(4)})}
 
 
 if __name__ == "__main__":
-    seeds = {"artifact": edits(0, 1, 2, 3), "morphable": edits(0, 1), "image": pictures(), "checkpoint": edits(0, 4) | weights()}
+    seeds = {
+        "artifact": edits(0, 1, 2, 3),
+        "morphable": edits(0, 1),
+        "image": pictures(),
+        "checkpoint": edits(0) | weights(),
+    }
     for target, contents in seeds.items():
         (CORPUS / target).mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():

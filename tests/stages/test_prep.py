@@ -241,7 +241,8 @@ import resource, sys
 from pathlib import Path
 from stages.io.sources import open_source
 with open_source(Path(sys.argv[1])) as source:
-    print(len(source.items), len(source.read(source.items[0])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+    size = len(source.read(source.items[0]))
+    print(len(source.items), size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 """
 
 
