@@ -88,16 +88,21 @@ def files(tmp_path_factory):
 
 @st.composite
 def lines(draw):
-    """A command with some of its options, each with any value."""
+    """A command with all that it requires and some of its options, each with any value."""
     words, command = draw(st.sampled_from(sorted(commands(), key=str)))
     line = [word for word in words if word]
     value = st.sampled_from(VALUES) | st.text(st.characters(exclude_characters="\0./~"), max_size=8)
-    for parameter in draw(st.lists(st.sampled_from(command.params), max_size=5)):
+    likely, more = st.sampled_from([*FILES, "new.h5"]) | value, st.lists(st.sampled_from(command.params), max_size=3)
+    for parameter in [p for p in command.params if p.required] + draw(more):
         if parameter.param_type_name == "option":
             line.append(draw(st.sampled_from(parameter.opts)))
         if not getattr(parameter, "is_flag", False):
-            line.append(draw(value))
-    return draw(st.sampled_from([[], [], ["-q"], ["-v"], ["--bogus"]])) + line + draw(st.lists(value, max_size=2))
+            line.append(draw(likely))
+    return (
+        draw(st.sampled_from([[], [], ["-q"], ["-v"], ["--bogus"]]))
+        + line
+        + draw(st.sampled_from([[], [], [], ["images.h5"], ["--", "-x"]]))
+    )
 
 
 class Enough(Reporter):
