@@ -15,7 +15,7 @@ printf 'hatchling\neditables\n' >"$work/build.in" # for the editable install of 
 
 export UV_CUSTOM_COMPILE_COMMAND="sh scripts/lock.sh"
 lock() { uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes --no-annotate "$@"; }
-lock pyproject.toml "$work/build.in" "$work/cpu.in" --extra dev --extra docs --no-emit-package torch -o requirements.lock "$@"
+lock pyproject.toml "$work/build.in" "$work/cpu.in" --extra dev --extra docs --extra fuzz --no-emit-package torch -o requirements.lock "$@"
 UV_FIND_LINKS="" UV_INDEX="" lock "$work/torch.in" --constraint requirements.lock -o torch.lock
 
 pip download --quiet --no-deps --requirement "$work/cpu.in" --dest "$work"

@@ -37,7 +37,13 @@ def test_every_version_is_exact_and_has_hashes(name):
 def test_they_hold_what_is_asked_for(torch):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    asked = [*project["project"]["dependencies"], *extras["dev"], *extras["docs"], *project["build-system"]["requires"]]
+    asked = [
+        *project["project"]["dependencies"],
+        *extras["dev"],
+        *extras["docs"],
+        *extras["fuzz"],
+        *project["build-system"]["requires"],
+    ]
     found = locked("requirements.lock") | locked(torch)
     for wanted in map(Requirement, asked):
         version = str(found[canonicalize_name(wanted.name)][0].specifier).removeprefix("==")
