@@ -48,7 +48,13 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "changed", "said"), SETTINGS)
+QUICK = ("prep photos out.h5 --size 128", "synth out.h5 -n 2 --seed 1", "eval model.h5 data.h5 -o out.h5 --split val")
+
+
+@pytest.mark.parametrize(
+    ("command", "changed", "said"),
+    [case if case[1] in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in SETTINGS],
+)
 def test_another_setting(here, sym3d, command, changed, said):
     assert_stale(sym3d, command, changed, said)
 
@@ -95,7 +101,7 @@ def test_another_input(here, sym3d, command):
 
 @pytest.mark.parametrize(
     ("kind", "make", "said"),
-    [("vgg16", write_vgg16, "with other VGG16 weights than"), ("sym3d", None, "with other features than")],
+    [("vgg16", write_vgg16, "with other VGG16 weights than"), ("self", None, "with other features than")],
 )
 def test_other_perceptual_weights(here, sym3d, kind, make, said):
     path = here / "weights.safetensors"
