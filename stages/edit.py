@@ -10,7 +10,7 @@ import torch
 from stages.artifact import Artifact, open_artifact
 from stages.core.scene import Scene, blend, lit, symmetric, with_photo
 from stages.errors import UsageError
-from stages.io.files import file_stems, make_folder
+from stages.io.files import file_stems, hold_folder
 from stages.io.pictures import contact_sheet, write_png
 from stages.io.video import write_video
 from stages.motions import FRAMES, check_videos, swing
@@ -71,9 +71,8 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
         rows = select_rows(names, request.rows, request.names)
         stems = file_stems(names)
         other = _target(prediction, names, request.towards, report) if request.towards is not None else None
-        make_folder(request.out_dir)
         pictures, videos, labels, lines = [], [], [], []
-        with report.task("edit", total=len(rows)) as task:
+        with hold_folder(request.out_dir), report.task("edit", total=len(rows)) as task:
             for row, scene in usable_scenes(prediction, rows, report):
                 stills, films = {}, {}
                 if request.frontal:
@@ -92,10 +91,10 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
                 for name, frames in films.items():
                     videos += write_video(request.out_dir, f"{stems[row]}.{name}", frames, request.video_formats)
                 task.advance(1, stems[row])
-        sheet = None
-        if lines:
-            drawn = contact_sheet(lines, labels, cell=min(192, request.size))
-            sheet = write_png(request.out_dir / "sheet.frontal.png", drawn)
+            sheet = None
+            if lines:
+                drawn = contact_sheet(lines, labels, cell=min(192, request.size))
+                sheet = write_png(request.out_dir / "sheet.frontal.png", drawn)
     return EditResult(tuple(pictures), tuple(videos), sheet)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.artifact import open_artifact
 from stages.core.scene import Scene, light_from, lit, with_photo
 from stages.errors import UsageError
-from stages.io.files import file_stems, make_folder
+from stages.io.files import file_stems, hold_folder
 from stages.io.pictures import contact_sheet, write_png
 from stages.io.video import write_video
 from stages.motions import FRAMES, check_videos, circling_lights, light
@@ -81,9 +81,8 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
         rows = select_rows(names, request.rows, request.names)
         givers = _givers(request, names, rows)
         stems = file_stems(names)
-        make_folder(request.out_dir)
         pictures, videos, labels, lines = [], [], [], []
-        with report.task("relight", total=len(rows)) as task:
+        with hold_folder(request.out_dir), report.task("relight", total=len(rows)) as task:
             for row, scene in usable_scenes(prediction, rows, report):
                 scene = with_photo(scene) if request.photo else scene
                 relit = replace(scene, light=_light(request, prediction["light"][givers[row]]))
@@ -99,10 +98,10 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
                         labels.append(names[row])
                         lines.append(_line(scene, relit, canvas))
                 task.advance(1, stems[row])
-        sheet = None
-        if lines:
-            drawn = contact_sheet(lines, labels, cell=min(192, request.size))
-            sheet = write_png(request.out_dir / "sheet.sweep.png", drawn)
+            sheet = None
+            if lines:
+                drawn = contact_sheet(lines, labels, cell=min(192, request.size))
+                sheet = write_png(request.out_dir / "sheet.sweep.png", drawn)
     return RelightResult(tuple(pictures), tuple(videos), sheet)
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from stages.artifact import open_artifact
+from stages.artifact import make_provenance, open_artifact, write_artifact
 from tests.stages.small import write_checkpoint, write_data
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
@@ -32,18 +33,34 @@ COMMANDS = {
     "infer": (["model.h5", "data.h5", "-o", "out"], "out/prediction.h5", "out/.lock"),
     "eval": (["model.h5", "data.h5", "-o", "out.h5"], "out.h5", ".out.h5.lock"),
     "export": (["prediction.h5", "-o", "out", "--row", "0"], "out", "out/.lock"),
+    "edit": (["prediction.h5", "-o", "out", "--row", "0", "--size", "16", "--frontal"], "out", "out/.lock"),
+    "relight": (["prediction.h5", "-o", "out", "--row", "0", "--size", "16", "--ambient", "1"], "out", "out/.lock"),
+    "composite": (["prediction.h5", "photos/50.png", "-o", "out.png", "--ambient", "1"], "out.png", ".out.png.lock"),
+    "report": (["prediction.h5", "-o", "out.html"], "out.html", ".out.html.lock"),
 }
+AGAIN = {"export", "edit", "relight", "composite", "report"}  # they replace what is there without --overwrite
 
 
 @pytest.fixture
 def here(tmp_path) -> Path:
     write_data(tmp_path / "data.h5")
     write_checkpoint(tmp_path / "model.h5")
-    (tmp_path / "prediction.h5").write_bytes((GOLDEN / "prediction.h5").read_bytes())
     (tmp_path / "photos").mkdir()
     for shade in (50, 200):
         Image.effect_noise((70, 70), shade).convert("RGB").save(tmp_path / "photos" / f"{shade}.png")
+    write_prediction(tmp_path / "prediction.h5", tmp_path / "photos" / "50.png")
     return tmp_path
+
+
+def write_prediction(path: Path, photo: Path) -> None:
+    """The golden one, as if of a photograph."""
+    with open_artifact(GOLDEN / "prediction.h5") as golden:
+        arrays = {name: golden[name][...] for name in golden.names} | {
+            "name": golden.strings("name"),
+            "sha256": [hashlib.sha256(photo.read_bytes()).hexdigest()] * golden.count,
+            "box": np.full((golden.count, 4), [0, 0, 70, 70], np.float32),
+        }
+        write_artifact(path, "sym3d.prediction", arrays, provenance=make_provenance(), attrs=golden.attrs)
 
 
 @contextmanager
@@ -82,7 +99,7 @@ def test_the_second_stops(command, here, sym3d):
         assert files(here) == before
 
 
-@pytest.mark.parametrize("command", ["prep", "features", "export"])
+@pytest.mark.parametrize("command", ["prep", "features", "export", "report"])
 def test_a_killed_first_is_in_nobodys_way(command, here, sym3d):
     arguments, result, lock = COMMANDS[command]
     with another_process_holding(here / lock):
@@ -112,7 +129,7 @@ def read_only(here) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-QUICK = ("prep", "eval", "export")
+QUICK = ("prep", "eval", "export", "composite", "report")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +137,7 @@ QUICK = ("prep", "eval", "export")
     [*QUICK, *(pytest.param(command, marks=pytest.mark.slow) for command in COMMANDS if command not in QUICK)],
 )
 def test_an_output_that_cannot_be_written(command, here, read_only, sym3d):
-    arguments = [f"read-only/{part}" if part in ("out", "out.h5") else part for part in COMMANDS[command][0]]
+    arguments = [f"read-only/{part}" if part.startswith("out") else part for part in COMMANDS[command][0]]
     assert "(Read-only file system)" in refusal(sym3d(command, *arguments))
 
 
@@ -135,6 +152,8 @@ def test_two_real_processes_leave_what_one_leaves(command, here):
     def content() -> object:
         if (here / result).is_dir():
             return files(here / result)
+        if not result.endswith(".h5"):
+            return (here / result).read_bytes()
         with open_artifact(here / result) as artifact:
             artifact.verify()
             return {name: artifact[name][...].tobytes() for name in artifact.names if not name.startswith("log/")}
@@ -145,6 +164,6 @@ def test_two_real_processes_leave_what_one_leaves(command, here):
     assert sorted(codes) in ([0, 0], [0, 6]), said
     assert sum("another process is writing it" in text for text in said) == codes.count(6)
     together = content()
-    assert subprocess.run([*sym3d, *(["--overwrite"] if command != "export" else [])], **pipes).returncode == 0
+    assert subprocess.run([*sym3d, *(["--overwrite"] if command not in AGAIN else [])], **pipes).returncode == 0
     assert content() == together
     assert not [path for path in here.rglob("*") if path.name.endswith((".partial", ".lock", ".tmp"))]

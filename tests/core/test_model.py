@@ -1,5 +1,6 @@
 """The networks' sizes and the model's forward pass and objective."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -171,6 +172,8 @@ def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
     assert any("to either side" in sign for sign in symptoms(sides, 0.2))
     still = replace(good, view=0.01 * spread)
     assert any("every viewpoint is the same" in sign for sign in symptoms(still, 0.2))
+    with warnings.catch_warnings(action="error"):
+        assert symptoms(replace(good, view=spread[:1]), 0.2) == []  # one image has no spread
     for broken in (hollow, flat, noisy, turned, sides, still):
         assert all("; " in sign and "try " in sign for sign in symptoms(broken, 0.2))
 
