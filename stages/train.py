@@ -141,7 +141,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         log()  # a saved run has a complete log
 
         def write() -> None:
-            if saved not in (0, state.step):
+            if saved not in (0, state.step) and checkpoint.exists():  # somebody may have taken it away
                 keep_previous(checkpoint, saved, recipe.run.keep_last)
             save(checkpoint, state, provenance, total)
 

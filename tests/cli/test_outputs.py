@@ -6,16 +6,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import stages.checkpoint
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from tests.stages.small import write_checkpoint, write_data
 
+UNFINISHED = (".partial", ".lock", ".tmp")
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 HOLD = (
     "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print('held', flush=True); time.sleep(600)"
@@ -116,29 +118,78 @@ def test_a_table_in_the_making_is_held(here, sym3d):
         assert "another process is writing it" in refusal(sym3d("reproduce", "baselines", "data.h5", "--quick"))
 
 
-@pytest.fixture
-def read_only(here) -> Iterator[Path]:
-    """A file system that cannot be written, not even by the superuser; runs/ is on it too."""
-    folder = here / "read-only"
+@contextmanager
+def disk(here: Path, options: str) -> Iterator[Path]:
+    """A small file system of its own, the folder "disk"; runs/ is on it too."""
+    folder = here / "disk"
     folder.mkdir()
     (here / "runs").symlink_to(folder)
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if os.geteuid() != 0 or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("cannot mount a file system here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def on_disk(command: str) -> list[str]:
+    return [command, *(f"disk/{part}" if part.startswith("out") else part for part in COMMANDS[command][0])]
 
 
 QUICK = ("prep", "eval", "export", "composite", "report")
+SOME = [*QUICK, *(pytest.param(command, marks=pytest.mark.slow) for command in COMMANDS if command not in QUICK)]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [*QUICK, *(pytest.param(command, marks=pytest.mark.slow) for command in COMMANDS if command not in QUICK)],
-)
-def test_an_output_that_cannot_be_written(command, here, read_only, sym3d):
-    arguments = [f"read-only/{part}" if part.startswith("out") else part for part in COMMANDS[command][0]]
-    assert "(Read-only file system)" in refusal(sym3d(command, *arguments))
+@pytest.mark.parametrize("command", SOME)
+def test_an_output_that_cannot_be_written(command, here, sym3d):
+    with disk(here, "ro"):  # not even by the superuser
+        assert "(Read-only file system)" in refusal(sym3d(*on_disk(command)))
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room that is left."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
+@pytest.mark.parametrize("command", SOME)
+def test_on_a_full_disk_the_previous_result_stays(command, here, sym3d, monkeypatch):
+    monkeypatch.setattr(stages.checkpoint, "WAITS", (0, 0, 0))
+    again = [] if command in AGAIN else ["--overwrite"]
+    with disk(here, "size=2m"):
+        done = sym3d(*on_disk(command))
+        assert done.exit_code == 0, done.stderr
+        before = files(here)
+        filler = fill(here / "disk")
+        line = refusal(sym3d(*on_disk(command), *again))
+        assert any(words in line for words in ("No space left on device", "0.0 MB are free"))
+        filler.unlink()
+        assert {name: content for name, content in files(here).items() if not name.endswith(UNFINISHED)} == before
+        done = sym3d(*on_disk(command), *again)
+        assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_training_on_a_disk_that_fills_up_keeps_its_checkpoint_and_goes_on_from_there(here, sym3d, monkeypatch):
+    monkeypatch.setattr(stages.checkpoint, "WAITS", (0, 0, 0))
+    longer = [*on_disk("train"), "-s", "optim.steps=3"]
+    with disk(here, "size=8m"):
+        assert sym3d(*on_disk("train")).exit_code == 0
+        checkpoint = here / "runs" / "tiny" / "checkpoint.h5"
+        before, filler = checkpoint.read_bytes(), fill(here / "disk")
+        stopped = sym3d(*longer)
+        assert "(No space left on device)" in refusal(stopped)
+        assert stopped.stderr.count("trying again in 0 s") == 3
+        assert checkpoint.read_bytes() == before
+        filler.unlink()
+        assert sym3d(*longer).exit_code == 0
+        with open_artifact(checkpoint) as artifact:
+            artifact.verify()
+            assert artifact.attrs["step"] == 3
 
 
 @pytest.mark.slow
@@ -166,4 +217,4 @@ def test_two_real_processes_leave_what_one_leaves(command, here):
     together = content()
     assert subprocess.run([*sym3d, *(["--overwrite"] if command not in AGAIN else [])], **pipes).returncode == 0
     assert content() == together
-    assert not [path for path in here.rglob("*") if path.name.endswith((".partial", ".lock", ".tmp"))]
+    assert not [path for path in here.rglob("*") if path.name.endswith(UNFINISHED)]
