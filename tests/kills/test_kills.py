@@ -161,13 +161,15 @@ def kill_again_and_again(forks: Forks, name: str, kills: int, seed: int) -> None
     while done < kills:
         tries += 1
         folder = forks.folder / f"{name}-{kills}-{tries}"
-        for _ in range(moments.randint(1, min(IN_A_ROW, kills - done))):
+        for before in range(moments.randint(1, min(IN_A_ROW, kills - done))):
             killed = forks.run(command.line, folder, [(moments.uniform(0, seconds), signal.SIGKILL)])
             assert killed["code"] in (0, -signal.SIGKILL), forks.said(folder)
             done += killed["code"] != 0
             for file, found in contents(folder, command).items():
                 assert found == wanted.get(file) or file.endswith(command.on_the_way)
             if killed["code"] == 0:
+                if not before:  # a whole run, and the machine may have more time for it than for the first
+                    seconds = min(seconds, killed["seconds"])
                 break
         forks.finish(command.line, folder)
         assert contents(folder, command) == wanted

@@ -118,6 +118,17 @@ def test_bad_images_among_good_ones_are_skipped(tmp_path, checkpoint, photos):
     assert again.images_per_second is None
 
 
+def test_a_photograph_that_vanishes_meanwhile_is_skipped(tmp_path, checkpoint, photos, monkeypatch):
+    def predict_and_lose(*arguments):
+        (photos / "d.png").unlink(missing_ok=True)
+        return predict(*arguments)
+
+    monkeypatch.setattr(stages.infer, "predict", predict_and_lose)
+    result = run(InferRequest(checkpoint, (photos,), tmp_path / "out", batch=2))
+    assert result.images == 4
+    assert result.skipped == (("d.png", "unreadable file: does not exist"),)
+
+
 def test_only_bad_images(tmp_path, checkpoint):
     folder = tmp_path / "bad"
     folder.mkdir()
