@@ -160,7 +160,7 @@ def fill(disk: Path) -> Path:
 def test_on_a_full_disk_the_previous_result_stays(command, here, sym3d, monkeypatch):
     monkeypatch.setattr(stages.checkpoint, "WAITS", (0, 0, 0))
     again = [] if command in AGAIN else ["--overwrite"]
-    with disk(here, "size=2m"):
+    with disk(here, "size=8m"):
         done = sym3d(*on_disk(command))
         assert done.exit_code == 0, done.stderr
         before = files(here)

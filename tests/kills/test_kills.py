@@ -120,7 +120,7 @@ def forks(tmp_path_factory):
     for index in range(150):
         Image.fromarray(rng.integers(0, 255, (80, 100, 3), np.uint8)).save(photos / f"{index}.jpg")
     write_checkpoint(forks.inputs / "model.h5")
-    images = write_data(forks.inputs / "faces.h5", count=10)
+    images = write_data(forks.inputs / "faces.h5", count=20)  # the baselines take batches of 8
     (forks.inputs / "recipe.toml").write_text(RECIPE.format(images=images), encoding="utf-8")
     forks.finish("infer {inputs}/model.h5 {inputs}/faces.h5 -o out", forks.inputs)
     yield forks
