@@ -199,10 +199,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                         if not saved:  # nor may a run that is replaced be resumed beside it
                             checkpoint.unlink(missing_ok=True)
                         save_patiently(lambda: save(best_of(checkpoint), state, provenance, total), stopping, report)
+                if judged and ranks.first:  # before the save: a run that goes on from there does not draw it
+                    _draw_samples(request.run_dir / "samples" / f"step-{state.step:07d}.png", state, data, report)
                 if kept:
                     keep()
-                if judged and ranks.first:
-                    _draw_samples(request.run_dir / "samples" / f"step-{state.step:07d}.png", state, data, report)
                 if state.step >= SETTLED:
                     for sign in sorted(set(signs) - warned):
                         report.warn(f"step {state.step}: {sign}")

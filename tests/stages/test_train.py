@@ -12,7 +12,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import stages.train
 from stages.artifact import make_provenance, open_artifact, write_artifact
+from stages.checkpoint import save
 from stages.data.batches import batch_flips, batch_rows
 from stages.errors import InputError, OutputError, StaleError
 from stages.loading import load_model
@@ -101,6 +103,18 @@ def test_a_run_leaves_a_checkpoint_a_log_and_a_sheet(whole):
     assert np.isfinite(found["log/total"]).all()
     assert any(name.startswith("ema/netD") for name in found)
     assert [p.name for p in (folder / "samples").iterdir()] == ["step-0000006.png"]
+
+
+def test_a_run_that_is_killed_right_after_a_save_lacks_no_picture(images, tmp_path, monkeypatch):
+    def save_and_die(path, *rest):
+        save(path, *rest)
+        sys.exit(9)
+
+    monkeypatch.setattr(stages.train, "save", save_and_die)
+    with pytest.raises(SystemExit):
+        run(TrainRequest(recipe(steps=1), tmp_path, images))
+    assert (tmp_path / "checkpoint.h5").exists()
+    assert (tmp_path / "samples" / "step-0000001.png").exists()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(whole, images, tmp_path):
