@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -204,7 +205,7 @@ def test_two_real_processes_leave_what_one_leaves(command, here):
         if (here / result).is_dir():
             return files(here / result)
         if not result.endswith(".h5"):
-            return (here / result).read_bytes()
+            return re.sub(rb'"made":"[^"]*"', b"", (here / result).read_bytes())  # a report says when it was made
         with open_artifact(here / result) as artifact:
             artifact.verify()
             return {name: artifact[name][...].tobytes() for name in artifact.names if not name.startswith("log/")}
