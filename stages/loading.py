@@ -80,19 +80,18 @@ def build_features(recipe: Recipe) -> tuple[nn.Module | None, list[dict]]:
     except InputError as error:
         raise InputError(error.where, error.what, f"make others: {make} OUT.h5") from error
     with artifact:
-        if artifact.attrs.get("size") != recipe.model.size:
-            what = f"was learned from images of {artifact.attrs.get('size')} pixels, not {recipe.model.size}"
+        if artifact.attrs["size"] != recipe.model.size:
+            what = f"was learned from images of {artifact.attrs['size']} pixels, not {recipe.model.size}"
             raise InputError(path, what, f"make others: {make} OUT.h5")
         return _encoder(artifact), make_provenance(parents=[artifact])["parents"]
 
 
 def _encoder(artifact: Artifact) -> VGG16Features:
     """The network of a ``sym3d.features`` file. Raises InputError when its numbers make none."""
-    width = artifact.attrs.get("width")
     mean, std = (tuple(artifact[name][:].tolist()) for name in ("mean", "std"))
-    if not (isinstance(width, float | int) and 0 < width <= 4 and np.isfinite(mean).all() and min(std) > 0):
-        raise InputError(artifact.path, "its width or normalisation makes no sense", "make it again")
-    network = VGG16Features(width, mean, std)
+    if not (np.isfinite([*mean, *std]).all() and min(std) > 0):
+        raise InputError(artifact.path, "its normalisation makes no sense", "make it again")
+    network = VGG16Features(artifact.attrs["width"], mean, std)
     network.load_state_dict(load_weights(artifact, network, "encoder"))
     return network.eval()
 
@@ -133,7 +132,7 @@ def newest_run(runs: Path) -> Path:
     for path in found:
         try:
             with open_artifact(path, "sym3d.checkpoint") as artifact:
-                if int(artifact.attrs["step"]) >= int(artifact.attrs["steps"]):
+                if artifact.attrs["step"] >= artifact.attrs["steps"]:
                     return path
                 unfinished.append(f"{path.parent} is at step {artifact.attrs['step']} of {artifact.attrs['steps']}")
         except (InputError, KeyError):
@@ -154,9 +153,8 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
         model = build_model(recipe.model)
         averaged = ema and any(name.startswith("ema/") for name in artifact.names)
         model.load_state_dict(load_weights(artifact, model, "ema" if averaged else "model"))
-        step = int(artifact.attrs.get("step", 0))
         model.eval().requires_grad_(False)
-        return Loaded(model, recipe, path, artifact.digest, step, averaged, artifact.provenance)
+        return Loaded(model, recipe, path, artifact.digest, artifact.attrs["step"], averaged, artifact.provenance)
 
 
 def start_from(model: Sym3D, section: ModelSection, path: str | Path) -> tuple[dict, list[str]]:

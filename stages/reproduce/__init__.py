@@ -102,7 +102,7 @@ def _scores(name: str, data: Path, report: Report) -> dict[str, np.ndarray]:
     """Per image, the model's and the baselines', and the seconds of its training; evaluated once."""
     folder = RUNS / name
     with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
+        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
     out = folder / "scores.h5"
     if not made_from(out, digest, [f"baseline/{baseline}/relief" for baseline in BASELINES]):
         evaluate(EvaluateRequest(folder, data, metrics=tuple(FACTORS), baselines=BASELINES), report=report)

@@ -130,7 +130,7 @@ def _figures(name: str, data: Path, dense: bool, report: Report) -> dict[str, fl
     """Of a run's model and the baseline on the test split, and the seconds of its training; evaluated once."""
     folder, out = RUNS / name, RUNS / name / "depthcorr.h5"
     with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
+        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
     if not made_from(out, digest):
         baselines = ("average-depth",) if dense else ()
         request = EvaluateRequest(folder, data, metrics=("depthcorr",), baselines=baselines, out=out, overwrite=True)
