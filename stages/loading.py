@@ -99,22 +99,22 @@ def _encoder(artifact: Artifact) -> VGG16Features:
 def find_checkpoint(path: str | Path) -> Path:
     """The file that ``path`` means: itself, a run folder's checkpoint.h5, or a shipped model's name.
 
-    Raises InputError when there is none.
+    A folder of that name which is no run, such as one of results, does not hide the model. Raises InputError when there
+    is none.
     """
-    path = Path(path)
-    if path.is_dir():
-        if not (path / "checkpoint.h5").is_file():
-            raise InputError(path, "there is no checkpoint.h5 in this folder", "name a run folder or a checkpoint")
+    path, shipped = Path(path), shipped_models()
+    if (path / "checkpoint.h5").is_file():
         return path / "checkpoint.h5"
-    shipped = shipped_models()
-    if path.exists() or str(path) not in shipped:
-        if not path.exists():
-            near = difflib.get_close_matches(str(path), shipped, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            known = f" or one of {', '.join(shipped)}" if shipped else ""
-            raise InputError(path, "no such checkpoint", f"{guess}name a checkpoint, a run folder{known}")
+    if path.is_file():
         return path
-    return shipped[str(path)]
+    if str(path) in shipped:
+        return shipped[str(path)]
+    if path.is_dir():
+        raise InputError(path, "there is no checkpoint.h5 in this folder", "name a run folder or a checkpoint")
+    near = difflib.get_close_matches(str(path), shipped, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    known = f" or one of {', '.join(shipped)}" if shipped else ""
+    raise InputError(path, "no such checkpoint", f"{guess}name a checkpoint, a run folder{known}")
 
 
 def find_target(path: str | Path | None, runs: Path) -> Path:

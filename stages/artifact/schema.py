@@ -180,6 +180,9 @@ SCORES = Schema(
         "side": Field("f4", ("N",), "scale-invariant depth error", "log m", ">= 0"),
         "mad": Field("f4", ("N",), "mean angle between normals", "deg", "0 to 180"),
         "relief": Field("f4", ("N",), "correlation of predicted with true depth; negative: hollow", "", "-1 to 1"),
+        "convexity": Field(
+            "f4", ("N",), "correlation of canonical nearness with a dome; negative: hollow", "", "-1 to 1"
+        ),
         "keypoint_depth": Field("f4", ("N", 66), "predicted depth at the key points", "m", "", "input view"),
         "keypoint_relief": Field("f4", ("N",), "correlation of that with the true one over an image's", "", "-1 to 1"),
         "reliability": Field("f4", ("N",), "share of the image's edges that the reconstruction has", "", "0 to 1"),
