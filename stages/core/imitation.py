@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .geometry import depth_normals
-from .model import Factors, Sym3D
+from .model import Sym3D
 
 __all__ = ["imitation"]
 
@@ -25,9 +24,8 @@ def imitation(
     """How far ``model`` is from saying what ``teacher`` says of the same images, in [-1, 1], each at its own size.
 
     Keys: ``total``, the sum of the others; ``depth``, the mean absolute difference of canonical depths as a share of
-    d_max - d_min; ``normal``, of their normals, where small errors of depth are large ones of shading; ``albedo``, of
-    albedos in [0, 1]; ``view``, the mean square of the viewpoints' differences as shares of what the model can turn and
-    shift; ``light``, of ambient, diffuse and direction. Confidence is not learned.
+    d_max - d_min; ``albedo``, of albedos in [0, 1]; ``view``, the mean square of the viewpoints' differences as shares
+    of what the model can turn and shift; ``light``, of ambient, diffuse and direction. Confidence is not learned.
 
     **Convention:** pixels are areas here: to another size images are averaged, maps interpolated bilinearly
     (align_corners=False).
@@ -40,15 +38,11 @@ def imitation(
     def apart(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c H W"]) -> Float[Tensor, ""]:
         return (a - F.interpolate(b, a.shape[-2:], mode="bilinear", antialias=True)).abs().mean()
 
-    def normals(factors: Factors, fov: float) -> Float[Tensor, "b 3 h w"]:
-        return depth_normals(factors.free_depth, fov).movedim(-1, 1)
-
     reach = model.view_reach
     turned = torch.where(reach > 0, (ours.view - theirs.view) / reach.clamp(min=1e-9), 0)
     lights = [torch.cat([f.ambient[:, None], f.diffuse[:, None], f.light_direction], 1) for f in (ours, theirs)]
     parts = {
         "depth": apart(ours.free_depth[:, None], theirs.free_depth[:, None]) / (model.depth_max - model.depth_min),
-        "normal": apart(normals(ours, model.fov), normals(theirs, teacher.fov)),
         "albedo": apart(ours.albedo, theirs.albedo) / 2,
         "view": turned.square().mean(),
         "light": (lights[0] - lights[1]).square().mean(),

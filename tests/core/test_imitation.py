@@ -20,7 +20,7 @@ def test_who_says_the_same_has_nothing_to_learn():
     model, other = Sym3D(64, **OPTIONS), Sym3D(64, **OPTIONS)
     other.load_state_dict(model.state_dict())
     parts = imitation(model, other, images())
-    assert set(parts) == {"total", "depth", "normal", "albedo", "view", "light"}
+    assert set(parts) == {"total", "depth", "albedo", "view", "light"}
     assert all(value.item() == 0 for value in parts.values())
 
 
@@ -37,7 +37,7 @@ def ramp(size, **replaced):
     } | replaced
     reach = torch.tensor([1.0, 1.0, 1.0, 0.1, 0.1, 0.0])
     predict = lambda image: SimpleNamespace(**factors)  # noqa: E731
-    return SimpleNamespace(size=size, fov=10.0, depth_min=0.9, depth_max=1.1, view_reach=reach, predict=predict)
+    return SimpleNamespace(size=size, depth_min=0.9, depth_max=1.1, view_reach=reach, predict=predict)
 
 
 @pytest.mark.parametrize(("size", "theirs"), [(128, 64), (64, 128)])
@@ -57,7 +57,7 @@ def test_differences_are_shares_of_what_the_model_can_say():
     }
     silent = {"free_depth": torch.full((1, 64, 64), 0.9), "albedo": torch.zeros(1, 3, 64, 64)}
     parts = imitation(ramp(64, **said), ramp(64, **silent), images(1))
-    expected = {"depth": 0.5, "normal": 0, "albedo": 0.25, "view": (0.25 + 0.25) / 6, "light": 0.25 / 5}
+    expected = {"depth": 0.5, "albedo": 0.25, "view": (0.25 + 0.25) / 6, "light": 0.25 / 5}
     assert {key: parts[key].item() for key in expected} == pytest.approx(expected, rel=1e-5)
     assert parts["total"].item() == pytest.approx(sum(expected.values()), rel=1e-5)
 
@@ -77,7 +77,6 @@ def test_a_larger_model_learns_to_say_what_a_smaller_one_says():
         parts["total"].backward()
         optimizer.step()
         losses.append({key: value.item() for key, value in parts.items()})
-    assert losses[-1]["total"] < losses[0]["total"] / 2
+    assert losses[-1]["total"] < losses[0]["total"] / 4
     assert losses[-1]["depth"] < losses[0]["depth"] / 2
-    assert losses[-1]["normal"] < losses[0]["normal"] * 2 / 3
     assert all(parameter.grad is None for parameter in teacher.parameters())
