@@ -81,10 +81,10 @@ def restore(path: Path, state: TrainingState) -> None:
         state.model.load_state_dict(load_weights(artifact, state.model))
         if state.average is not None:
             state.average.load_state_dict(load_weights(artifact, state.average, "ema"))
-        state.step = int(artifact.attrs["step"])
+        state.step = artifact.attrs["step"]
         state.seconds = float(artifact.attrs.get("seconds", 0.0))
-        state.skipped = [int(step) for step in artifact.attrs.get("skipped", [])]
-        state.rollbacks = int(artifact.attrs.get("rollbacks", 0))
+        state.skipped = artifact.attrs.get("skipped", [])
+        state.rollbacks = artifact.attrs.get("rollbacks", 0)
         if state.step and not any(name.startswith("optim/") for name in artifact.names):
             raise InputError(path, "holds weights but no optimizer state", "train under another --name")
         state.optimizer.state.clear()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from stages.artifact import Artifact, make_provenance, open_artifact, same_origin, write_artifact
+from stages.core.health import convexity
 from stages.core.reliability import Trust, judge
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
@@ -19,7 +20,7 @@ from stages.loading import find_target, load_model
 from stages.predict import check_split, predict, predict_upscaled, split_rows
 from stages.progress import Report, Silent
 from stages.recipe import Recipe, find_images, parse_recipe
-from stages.scoring import METRICS, Score, by_image, join, score, score_constant, summarise
+from stages.scoring import METRICS, TRUTH, Score, by_image, join, score, score_constant, summarise
 from stages.truth import BASELINES, baseline_depth, open_truth, true_depth
 
 __all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
@@ -37,7 +38,8 @@ class EvaluateRequest:
     """target: a run folder, a checkpoint, a shipped model's name, or a sym3d.prediction file; None is the newest
     complete run under ``runs``. data: a sym3d.images file with truth; None is the one that the target's recipe names.
     split: "test", "val", "train" or "all". metrics: what is summarised, of METRICS; the scores file holds all
-    that the data set has the truth for. depthcorr needs key points, the others and the baselines need depth maps.
+    that the data set has the truth for. depthcorr needs key points, convexity (of the canonical depth, as
+    `core.health` has it) no truth, the others and the baselines need depth maps.
     baselines: of "null-depth" (any constant: both metrics ignore which) and "average-depth" (per pixel, the
     mean true depth of the foreground of the train split, or of the evaluated images where there is none; a pixel that
     is never foreground takes the mean of the others). Both are valid everywhere. upscale: the data set's images may be
@@ -156,7 +158,7 @@ def _check_choices(request: EvaluateRequest) -> None:
 
 def _wanted(request: EvaluateRequest) -> set[str]:
     """The kinds of truth that the data set must have."""
-    wanted = {"keypoints" if metric == "depthcorr" else "depth" for metric in request.metrics}
+    wanted = {TRUTH.get(metric, "depth") for metric in request.metrics} - {None}
     return wanted | ({"depth"} if request.baselines else set())
 
 
@@ -227,6 +229,7 @@ def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]
             items = target.items(at)
             depth, valid = torch.from_numpy(items["depth"]), torch.from_numpy(items["valid"])
             found = score(depth, valid, target.data, target.rows[at], target.fov)
+            found["convexity"] = convexity(torch.from_numpy(items["canonical_depth"])).numpy()
             parts.append(found | {name: items[name] for name in ("reliability",) if name in items})
             task.advance(len(at))
     return join(parts)
@@ -291,11 +294,12 @@ def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str, report: 
                 depth, foreground = true_depth(target.data, np.array([row]))
                 truth = torch.where(foreground, depth, 0)[0].numpy()
             lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
-            labels.append(" · ".join([f"{kind} {rank + 1}", names[row], *_shown(scores, at)]))
+            labels.append(" · ".join([f"{kind} {rank + 1}", names[row], *_shown(scores, at, metric)]))
             task.advance()
     return contact_sheet(lines, labels)
 
 
-def _shown(scores: dict[str, np.ndarray], at: int) -> list[str]:
+def _shown(scores: dict[str, np.ndarray], at: int, metric: str) -> list[str]:
     forms = {"side": "SIDE {:.5f}", "mad": "MAD {:.2f}°", "keypoint_relief": "key points' r {:.2f}"}
+    forms.setdefault(by_image(metric), metric + " {:.2f}")
     return [form.format(scores[name][at]) for name, form in forms.items() if name in scores]

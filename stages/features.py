@@ -22,6 +22,7 @@ from stages.device import fast_precision, flushing_denormals, pick_device
 from stages.errors import DivergedError, InputError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_file
+from stages.memory import keeping_memory
 from stages.predict import to_tensor
 from stages.progress import Report, Silent
 
@@ -87,6 +88,7 @@ def run(request: FeaturesRequest, *, report: Report | None = None) -> FeaturesRe
         raise UsageError(str(request.out), "is the file to learn from", "name another output")
     with (
         flushing_denormals(),
+        keeping_memory(),
         open_artifact(request.images, "sym3d.images", report or Silent()) as images,
         hold_file(request.out),
     ):

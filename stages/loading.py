@@ -80,19 +80,18 @@ def build_features(recipe: Recipe) -> tuple[nn.Module | None, list[dict]]:
     except InputError as error:
         raise InputError(error.where, error.what, f"make others: {make} OUT.h5") from error
     with artifact:
-        if artifact.attrs.get("size") != recipe.model.size:
-            what = f"was learned from images of {artifact.attrs.get('size')} pixels, not {recipe.model.size}"
+        if artifact.attrs["size"] != recipe.model.size:
+            what = f"was learned from images of {artifact.attrs['size']} pixels, not {recipe.model.size}"
             raise InputError(path, what, f"make others: {make} OUT.h5")
         return _encoder(artifact), make_provenance(parents=[artifact])["parents"]
 
 
 def _encoder(artifact: Artifact) -> VGG16Features:
     """The network of a ``sym3d.features`` file. Raises InputError when its numbers make none."""
-    width = artifact.attrs.get("width")
     mean, std = (tuple(artifact[name][:].tolist()) for name in ("mean", "std"))
-    if not (isinstance(width, float | int) and 0 < width <= 4 and np.isfinite(mean).all() and min(std) > 0):
-        raise InputError(artifact.path, "its width or normalisation makes no sense", "make it again")
-    network = VGG16Features(width, mean, std)
+    if not (np.isfinite([*mean, *std]).all() and min(std) > 0):
+        raise InputError(artifact.path, "its normalisation makes no sense", "make it again")
+    network = VGG16Features(artifact.attrs["width"], mean, std)
     network.load_state_dict(load_weights(artifact, network, "encoder"))
     return network.eval()
 
@@ -100,22 +99,22 @@ def _encoder(artifact: Artifact) -> VGG16Features:
 def find_checkpoint(path: str | Path) -> Path:
     """The file that ``path`` means: itself, a run folder's checkpoint.h5, or a shipped model's name.
 
-    Raises InputError when there is none.
+    A folder of that name which is no run, such as one of results, does not hide the model. Raises InputError when there
+    is none.
     """
-    path = Path(path)
-    if path.is_dir():
-        if not (path / "checkpoint.h5").is_file():
-            raise InputError(path, "there is no checkpoint.h5 in this folder", "name a run folder or a checkpoint")
+    path, shipped = Path(path), shipped_models()
+    if (path / "checkpoint.h5").is_file():
         return path / "checkpoint.h5"
-    shipped = shipped_models()
-    if path.exists() or str(path) not in shipped:
-        if not path.exists():
-            near = difflib.get_close_matches(str(path), shipped, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            known = f" or one of {', '.join(shipped)}" if shipped else ""
-            raise InputError(path, "no such checkpoint", f"{guess}name a checkpoint, a run folder{known}")
+    if path.is_file():
         return path
-    return shipped[str(path)]
+    if str(path) in shipped:
+        return shipped[str(path)]
+    if path.is_dir():
+        raise InputError(path, "there is no checkpoint.h5 in this folder", "name a run folder or a checkpoint")
+    near = difflib.get_close_matches(str(path), shipped, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    known = f" or one of {', '.join(shipped)}" if shipped else ""
+    raise InputError(path, "no such checkpoint", f"{guess}name a checkpoint, a run folder{known}")
 
 
 def find_target(path: str | Path | None, runs: Path) -> Path:
@@ -133,7 +132,7 @@ def newest_run(runs: Path) -> Path:
     for path in found:
         try:
             with open_artifact(path, "sym3d.checkpoint") as artifact:
-                if int(artifact.attrs["step"]) >= int(artifact.attrs["steps"]):
+                if artifact.attrs["step"] >= artifact.attrs["steps"]:
                     return path
                 unfinished.append(f"{path.parent} is at step {artifact.attrs['step']} of {artifact.attrs['steps']}")
         except (InputError, KeyError):
@@ -154,9 +153,8 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
         model = build_model(recipe.model)
         averaged = ema and any(name.startswith("ema/") for name in artifact.names)
         model.load_state_dict(load_weights(artifact, model, "ema" if averaged else "model"))
-        step = int(artifact.attrs.get("step", 0))
         model.eval().requires_grad_(False)
-        return Loaded(model, recipe, path, artifact.digest, step, averaged, artifact.provenance)
+        return Loaded(model, recipe, path, artifact.digest, artifact.attrs["step"], averaged, artifact.provenance)
 
 
 def start_from(model: Sym3D, section: ModelSection, other: Loaded) -> list[str]:

@@ -13,9 +13,10 @@ from stages.io.threads import chunks
 from stages.progress import Report, Silent
 from stages.truth import CHUNK, true_depth
 
-__all__ = ["METRICS", "Score", "by_image", "join", "score", "score_constant", "summarise"]
+__all__ = ["METRICS", "TRUTH", "Score", "by_image", "join", "score", "score_constant", "summarise"]
 
-METRICS = ("side", "mad", "relief", "depthcorr")
+METRICS = ("side", "mad", "relief", "depthcorr", "convexity")
+TRUTH = {"depthcorr": "keypoints", "convexity": None}  # what a metric compares with, where that is not depth maps
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,12 @@ def join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def summarise(
     scores: dict[str, np.ndarray], metrics: Sequence[str], data: Artifact, rows: np.ndarray
 ) -> dict[str, Score]:
-    """What the figures of these rows come to; NaN stands for images that could not be judged."""
+    """What the figures of these rows come to; NaN stands for images that could not be judged. A metric that there are
+    no figures of, as of the convexity of a baseline, is left out."""
     found = {}
     for metric in metrics:
+        if metric == "convexity" and metric not in scores:
+            continue
         if metric == "depthcorr":
             found[metric] = _correlate(scores["keypoint_depth"], data["keypoints"][rows][..., 2])
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from stages.checkpoint import TrainingState
 from stages.core.imitation import imitation
@@ -109,8 +110,7 @@ def take_step(
     if state.average is not None:
         # A short history must not remember the random start for thousands of steps.
         decay = min(optim.ema, (1 + state.step) / (10 + state.step))
-        for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
-            mean.data.lerp_(now.data, 1 - decay)
+        get_ema_multi_avg_fn(decay)([*state.average.parameters()], [*state.model.parameters()], None)
     return dict(zip(values, means, strict=True))
 
 

@@ -29,6 +29,7 @@ from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import best_of, best_so_far, forget_others, keep_previous, numbered, score_of
 from stages.loading import Loaded, build_features, build_model, load_model, start_from
+from stages.memory import keeping_memory
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
@@ -82,7 +83,7 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     """
     report = report or Silent()
     # Before anything starts torch's threads: they inherit how this one treats denormals.
-    with flushing_denormals(), joined() as ranks:
+    with flushing_denormals(), keeping_memory(), joined() as ranks:
         data = _load_data(request.data, request.recipe, ranks, report if ranks.first else Silent())
         with hold_folder(request.run_dir) if ranks.first else nullcontext():
             return _train(request, data, ranks, report if ranks.first else Silent())

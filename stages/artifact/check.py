@@ -2,19 +2,20 @@
 decompressed or allocated before its kind and size are known. Every fault is a ValueError in plain words."""
 
 import math
+import reprlib
 from typing import Any
 
 import h5py
 
-from stages.artifact.schema import Field, Schema
+from stages.artifact.schema import TEXT_BYTES, Attribute, Field, Schema
 
-__all__ = ["BROKEN", "check_dataset", "check_fields", "check_provenance", "list_datasets"]
+__all__ = ["BROKEN", "check_attrs", "check_dataset", "check_fields", "check_provenance", "list_datasets"]
 
 # What a damaged or hostile file makes HDF5, and whoever reads with it, raise.
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 8
-MAX_CHUNK_BYTES = 256 << 20
+MAX_CHUNK_BYTES = MAX_ROW_BYTES = 256 << 20  # what is read at once
 MAX_INFLATION = 1040  # deflate cannot do better than 1032 to 1
 PLAIN_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED)
 KNOWN_FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE)
@@ -63,6 +64,8 @@ def check_dataset(path: str, dataset: h5py.Dataset) -> None:
     if dataset.shape is None or dataset.dtype.kind not in "buifS":
         raise ValueError(f"'{path}' holds neither numbers nor fixed-width text")
     wanted = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if wanted > max((1, *dataset.shape[:1])) * MAX_ROW_BYTES:
+        raise ValueError(f"'{path}' claims absurdly large rows, of shape {dataset.shape[1:]}")
     stored = dataset.id.get_storage_size()
     if layout == h5py.h5d.CHUNKED:
         chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
@@ -101,12 +104,37 @@ def _type_fits(field: Field, dtype: Any) -> bool:
     if field.dtype == "any":
         return True
     if field.dtype == "utf8":
-        return dtype.kind == "S"
+        return dtype.kind == "S" and dtype.itemsize <= TEXT_BYTES
     return (dtype.kind, dtype.itemsize) == KINDS[field.dtype] and dtype.isnative
 
 
 def _words(dims: tuple[str | int, ...]) -> str:
     return "(" + ", ".join(map(str, dims)) + ")"
+
+
+def check_attrs(schema: Schema, attrs: dict[str, Any]) -> None:
+    """Raise ValueError unless the attributes are of the schema's types and ranges; unknown ones are passed over."""
+    for name, known in schema.attrs.items():
+        if name not in attrs:
+            if known.required:
+                raise ValueError(f"has no attribute {name}")
+        elif not _attribute_fits(known, attrs[name]):
+            raise ValueError(f"attribute {name} is {reprlib.repr(attrs[name])}, which makes no sense")
+    for name, known in schema.attrs.items():
+        if known.below and not attrs[name] < attrs[known.below]:
+            raise ValueError(f"attribute {name} is not smaller than {known.below}")
+
+
+def _attribute_fits(known: Attribute, value: Any) -> bool:
+    if known.kind == "dict":
+        return isinstance(value, dict)
+    if known.kind == "ints":
+        return isinstance(value, list) and all(_number_fits(known, item, (int,)) for item in value)
+    return _number_fits(known, value, (int,) if known.kind == "int" else (int, float))
+
+
+def _number_fits(known: Attribute, value: Any, kinds: tuple[type, ...]) -> bool:
+    return type(value) in kinds and known.above < value <= known.most  # no bool, and no NaN
 
 
 def check_provenance(provenance: Any) -> None:

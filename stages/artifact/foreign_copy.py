@@ -16,7 +16,7 @@ from stages.artifact.check import check_dataset
 from stages.artifact.schema import TEXT_BYTES
 
 MEMORY_BYTES = 4 << 30
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 30  # as float64, in which models are worked with
 MAX_TEXTS = 10_000
 
 
@@ -58,8 +58,8 @@ def main(path: str, names: list[str]) -> None:
         found = {name: dataset for name in names if (dataset := _find(file, name)) is not None}
         for name, dataset in found.items():
             _check(name, dataset)
-        if sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in found.values()) > MAX_BYTES:
-            raise ValueError(f"holds more than {MAX_BYTES >> 20} MiB")
+        if sum(math.prod(dataset.shape) * max(8, dataset.dtype.itemsize) for dataset in found.values()) > MAX_BYTES:
+            raise ValueError(f"holds more than {MAX_BYTES >> 20} MiB of float64")
         print(json.dumps(list(found)), flush=True)
         for dataset in found.values():
             np.save(sys.stdout.buffer, _read(dataset), allow_pickle=False)

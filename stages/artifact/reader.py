@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from stages.artifact.check import BROKEN, check_fields, check_provenance, list_datasets
+from stages.artifact.check import BROKEN, check_attrs, check_fields, check_provenance, list_datasets
 from stages.artifact.files import partial_path
 from stages.artifact.layout import decode_text, file_digest, hash_blocks, read_blocks
 from stages.artifact.meta import RESERVED, read_meta
@@ -43,6 +43,7 @@ class Artifact:
         self._datasets = list_datasets(file)
         schema = SCHEMAS[self.schema]
         check_fields(schema, self._datasets)
+        check_attrs(schema, self.attrs)
         check_provenance(self.provenance)
         rows = [len(data) for name, data in self._datasets.items() if (field := schema.field(name)) and field.by_row]
         self.count: int = rows[0] if rows else 0

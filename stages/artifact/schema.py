@@ -1,12 +1,13 @@
-"""What each kind of artifact holds: the one place where dataset names, types, axes, units and frames are written down.
+"""What each kind of artifact holds: the one place where names, types, axes, units, frames and ranges are written down.
 
 Axes are symbols that must agree within one file: N rows, H and W image side, M skipped sources, R log rows; an int is
 exact. A field name that ends in ``*`` stands for every dataset below that prefix. docs/artifact-format.md is the prose.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 
-__all__ = ["SCHEMAS", "TEXT_BYTES", "Field", "Schema"]
+__all__ = ["SCHEMAS", "TEXT_BYTES", "Attribute", "Field", "Schema"]
 
 TEXT_BYTES = 1024  # longest label in a file, in UTF-8 bytes; a longer one keeps its end
 
@@ -36,11 +37,27 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """One attribute of the root that a schema knows.
+
+    kind: "int", "float" (or an int), "ints" (a list of them) or "dict"; numbers are finite, above ``above``, at most
+    ``most``, and smaller than the attribute ``below``.
+    """
+
+    kind: str
+    above: float = -math.inf
+    most: float = math.inf
+    below: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True)
 class Schema:
     name: str
     version: int
     doc: str
     fields: dict[str, Field]
+    attrs: dict[str, Attribute] = field(default_factory=dict)
 
     def field(self, dataset: str) -> Field | None:
         """The field that describes a dataset path; an exact name wins over the longest matching ``prefix*``."""
@@ -52,6 +69,7 @@ class Schema:
 
 VIEW = "rotation angles about x, y, z, then translation along them; rotation centre (0, 0, 1)"
 LIGHT = "ambient, diffuse, unit direction that the light shines in"
+STEPS, PIXELS_WIDE = Attribute("int", -1, 2**53), Attribute("int", 0, 2**15)
 CAMERA = "camera: x right, y down, z forward"
 PIXELS = "image: u right, v down, pixel centres at integers"
 
@@ -125,6 +143,11 @@ PREDICTION = Schema(
         ),
         **SKIPPED,
     },
+    {
+        "depth_min": Attribute("float", 0, 100, below="depth_max", required=True),
+        "depth_max": Attribute("float", 0, 100, required=True),
+        "fov": Attribute("float", 0, 170, required=True),
+    },
 )
 
 CHECKPOINT = Schema(
@@ -138,6 +161,14 @@ CHECKPOINT = Schema(
         "rng/*": Field("any", None, "states of the random generators"),
         "log/*": Field("f8", ("R",), "one column of the training log, a row for each report"),
     },
+    {
+        "step": replace(STEPS, required=True),
+        "steps": STEPS,
+        "size": PIXELS_WIDE,
+        "seconds": Attribute("float", -1, 1e12),
+        "skipped": replace(STEPS, kind="ints"),
+        "rollbacks": STEPS,
+    },
 )
 
 SCORES = Schema(
@@ -149,12 +180,16 @@ SCORES = Schema(
         "side": Field("f4", ("N",), "scale-invariant depth error", "log m", ">= 0"),
         "mad": Field("f4", ("N",), "mean angle between normals", "deg", "0 to 180"),
         "relief": Field("f4", ("N",), "correlation of predicted with true depth; negative: hollow", "", "-1 to 1"),
+        "convexity": Field(
+            "f4", ("N",), "correlation of canonical nearness with a dome; negative: hollow", "", "-1 to 1"
+        ),
         "keypoint_depth": Field("f4", ("N", 66), "predicted depth at the key points", "m", "", "input view"),
         "keypoint_relief": Field("f4", ("N",), "correlation of that with the true one over an image's", "", "-1 to 1"),
         "reliability": Field("f4", ("N",), "share of the image's edges that the reconstruction has", "", "0 to 1"),
         "baseline/*": Field("f4", ("N",), "the same figure for a trivial prediction: baseline/<baseline>/<metric>"),
         "*": Field("f4", ("N",), "another figure"),
     },
+    {"summary": Attribute("dict"), "reliability": Attribute("dict")},
 )
 
 FEATURES = Schema(
@@ -167,6 +202,11 @@ FEATURES = Schema(
         ),
         "mean": Field("f4", (3,), "red, green and blue that count as 0", "", "0 to 1", required=True),
         "std": Field("f4", (3,), "how far from these counts as 1", "", "> 0", required=True),
+    },
+    {
+        "width": Attribute("float", 0, 4, required=True),
+        "size": replace(PIXELS_WIDE, required=True),
+        "accuracy": Attribute("float", -1, 1, required=True),
     },
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from stages.artifact.check import check_fields
+from stages.artifact.check import check_attrs, check_fields
 from stages.artifact.files import Sink, lock_partial, output_errors, partial_path, publish, unlock
 from stages.artifact.layout import create, encode_text, file_digest, hash_blocks
 from stages.artifact.meta import plain, write_meta
@@ -89,11 +89,15 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def write_file(fd: int, schema: str, sources: Mapping[str, Source], provenance: dict, attrs: dict) -> str:
-    """Fill an open file with a complete artifact; returns the digest. Raises OSError, and ValueError for bad fields."""
+    """Fill an open file with a complete artifact; returns the digest.
+
+    Raises OSError, and ValueError for what the schema does not allow.
+    """
     unknown = [name for name in sources if SCHEMAS[schema].field(name) is None]
     if unknown:
         raise ValueError(f"{schema} has no field {unknown}")
     check_fields(SCHEMAS[schema], sources)
+    check_attrs(SCHEMAS[schema], attrs)
     os.ftruncate(fd, 0)
     sink = Sink(fd)
     entries: dict[str, tuple[str, list[int], str]] = {}

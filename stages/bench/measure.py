@@ -10,6 +10,7 @@ from stages.bench.parts import PARTS, PRECISIONS, Place, Race, steps
 from stages.bench.timing import Timing, matmul_peak, race
 from stages.device import flushing_denormals, pick_device
 from stages.errors import UsageError
+from stages.memory import keeping_memory
 from stages.progress import Report, Silent
 
 __all__ = ["BenchRequest", "BenchResult", "Growth", "Row", "run"]
@@ -95,7 +96,7 @@ def run(request: BenchRequest, *, report: Report = Silent()) -> BenchResult:
     if len(grown) == 1 or (request.parts and "step" not in request.parts):
         grown = []
     parts = [part for part in PARTS if part in (request.parts or PARTS)]
-    with flushing_denormals():
+    with flushing_denormals(), keeping_memory():
         torch.manual_seed(0)
         races = [(place, contest) for place in places for part in parts for contest in PARTS[part](place)]
         rows: list[Row] = []

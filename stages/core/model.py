@@ -223,12 +223,27 @@ class Sym3D(nn.Module):
         self, depth: Float[Tensor, "b h w"], canonical_image: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 6"]
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
         """Steps 7 and 8: image, depth and valid from a viewpoint; see :class:`Reconstruction`."""
-        depth, covered = rasterise_depth(view_points(depth, view, self.fov), fov=self.fov)
-        margin = (self.depth_max - self.depth_min) / 2
-        depth = torch.where(covered, depth.clamp(self.depth_min - margin, self.background_depth), self.background_depth)
-        sources = view_sources(depth, view, self.fov)
-        image = F.grid_sample(canonical_image, sources, mode="bilinear", align_corners=self.align_corners)
-        return image, depth, depth < self.background_depth
+        limits = (self.depth_min, self.depth_max)
+        return look(depth, canonical_image, view, limits, fov=self.fov, align_corners=self.align_corners)
+
+
+def look(
+    depth: Float[Tensor, "b h w"],
+    canonical_image: Float[Tensor, "b 3 h w"],
+    view: Float[Tensor, "b 6"],
+    limits: tuple[float, float],
+    *,
+    fov: float = FOV,
+    align_corners: bool = True,
+) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    """Steps 7 and 8 for depths within ``limits``, in metres: image, depth and valid as in :class:`Reconstruction`."""
+    margin = (limits[1] - limits[0]) / 2
+    background = limits[1] + margin
+    depth, covered = rasterise_depth(view_points(depth, view, fov), fov=fov)
+    depth = torch.where(covered, depth.clamp(limits[0] - margin, background), background)
+    sources = view_sources(depth, view, fov)
+    image = F.grid_sample(canonical_image, sources, mode="bilinear", align_corners=align_corners)
+    return image, depth, depth < background
 
 
 def _dome(size: int) -> Float[Tensor, "h w"]:

@@ -16,6 +16,7 @@ __all__ = ["LARGEST_PICTURE", "SMALLEST_SIDE", "UnusableError", "decode"]
 
 LARGEST_PICTURE = 2**27  # pixels, 134 million: above what cameras make, below what fills the memory
 LARGE_PICTURE = 2**24  # such pictures are decoded one at a time, whatever the number of threads
+BLOCK_ROWS = 256  # a large picture in float64 would fill the memory
 SMALLEST_SIDE = 8  # pixels: below that there is no picture to see
 PAPER = (255, 255, 255)  # what shows through transparent pixels: white, as on a page
 
@@ -131,10 +132,17 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 def _eight_bits(values: np.ndarray, *, sixteen: bool) -> np.ndarray:
     """Any greyscale H×W → uint8. Full scale is 65535 for 16 bit files; else the first of 1, 255, 65535 that fits."""
-    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    top = values.max(initial=0.0)
+    blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(values), BLOCK_ROWS)]
+    top = max(_finite(values[block]).max(initial=0.0) for block in blocks)
     full = 65535.0 if sixteen else next((scale for scale in (1.0, 255.0, 65535.0) if top <= scale), top)
-    return np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    for block in blocks:
+        grey[block] = np.rint(np.clip(_finite(values[block]) / full, 0, 1) * 255)
+    return grey
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _lab_to_srgb() -> ImageCms.ImageCmsTransform:

@@ -74,11 +74,9 @@ CAUSES = (
 
 
 def depth_limits(prediction: Artifact) -> tuple[float, float, float]:
-    """Near and far limit (m) and horizontal field of view (degrees); a prediction without sane ones gets the usual."""
-    near, far, fov = (prediction.attrs.get(key) for key in ("depth_min", "depth_max", "fov"))
-    if not all(isinstance(value, int | float) for value in (near, far, fov)) or not (near < far and 0 < fov < 170):
-        return 0.9, 1.1, 10.0
-    return float(near), float(far), float(fov)
+    """Near and far limit (m) and horizontal field of view (degrees)."""
+    near, far, fov = (float(prediction.attrs[key]) for key in ("depth_min", "depth_max", "fov"))
+    return near, far, fov
 
 
 def measure(prediction: Artifact, task) -> Figures:

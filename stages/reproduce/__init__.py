@@ -15,6 +15,7 @@ from stages.progress import Report, Silent
 from stages.reproduce.confidence import confidence_sheet
 from stages.reproduce.depthcorr import reproduce_depthcorr
 from stages.reproduce.failures import LEVEL_HEAD, judge_checkpoint, report_failures
+from stages.reproduce.remarks import Compared, order, ratio
 from stages.reproduce.report import HEAD, DepthLine, Spread, write_table
 from stages.reproduce.runs import Job, train_all
 from stages.reproduce.seeds import reproduce_seeds
@@ -29,7 +30,7 @@ from stages.reproduce.shared import (
     naming,
     setting,
 )
-from stages.reproduce.tables import LEARNED, TABLES, Row, scale
+from stages.reproduce.tables import LEARNED, RATIOS, TABLES, Row, rows_of, scale
 
 __all__ = ["NAMES", "TABLES", "ReproduceRequest", "ReproduceResult", "run"]
 
@@ -60,9 +61,7 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
 def _reproduce_errors(request: ReproduceRequest, report: Report) -> ReproduceResult:
     """A table of SIDE and MAD."""
     size = scale(request.quick, request.steps)
-    rows = [row for row in TABLES[request.table] if row.quick or not request.quick]
-    if not rows:
-        raise UsageError(f"{request.table} --quick", "its effects do not show in small runs", "leave --quick out")
+    rows = rows_of(request.table, request.quick)
     if request.perturbed is None and any(row.perturbed for row in rows):
         raise UsageError("--perturbed", "this table needs perturbed images as well", "make them with --perturb")
     data = {row.perturbed: request.perturbed if row.perturbed else request.data for row in rows}
@@ -91,18 +90,28 @@ def _reproduce_errors(request: ReproduceRequest, report: Report) -> ReproduceRes
     if request.table == "failures":
         models = [RUNS / run for run in scores]
         return ReproduceResult(LEVEL_HEAD, *report_failures(models, request.out, table, facts, report))
-    files = write_table(request.out, table, f"{request.table.capitalize()} ({size.name})", lines, facts)
+    title, remarks = f"{request.table.capitalize()} ({size.name})", _remarks(request.table, lines)
+    files = write_table(request.out, table, title, lines, facts, remarks=remarks)
     for row in (row for row in rows if row.pictured):
         shown = [name for name in names(row) if name in scores][:1]
         files += [confidence_sheet(request.out / f"{table}-confidence.png", RUNS / name, data[True]) for name in shown]
-    return ReproduceResult(HEAD, lines, tuple(files))
+    return ReproduceResult(HEAD, lines, tuple(files), remarks)
+
+
+def _remarks(table: str, lines: Sequence[DepthLine]) -> tuple[str, ...]:
+    metrics = {
+        "SIDE": [Compared(line.label, line.side and line.side.mean, line.paper[0]) for line in lines],
+        "MAD": [Compared(line.label, line.mad and line.mad.mean, line.paper[2]) for line in lines],
+    }
+    ratios = [ratio(*pair, metrics) for pair in RATIOS.get(table, ())]
+    return (*(order(metric, rows) for metric, rows in metrics.items()), *filter(None, ratios))
 
 
 def _scores(name: str, data: Path, report: Report) -> dict[str, np.ndarray]:
     """Per image, the model's and the baselines', and the seconds of its training; evaluated once."""
     folder = RUNS / name
     with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
+        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
     out = folder / "scores.h5"
     if not made_from(out, digest, [f"baseline/{baseline}/relief" for baseline in BASELINES]):
         evaluate(EvaluateRequest(folder, data, metrics=tuple(FACTORS), baselines=BASELINES), report=report)

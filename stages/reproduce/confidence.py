@@ -18,21 +18,22 @@ RANGE = (1, 99)  # percentiles of all σ on the sheet between which colours run
 
 def confidence_sheet(path: Path, run: Path, data: Path) -> Path:
     """A PNG of the first images of the data's test split: the image, its reconstruction, and σ and σ' in colours from
-    dark blue, where the model is sure, to yellow. Raises OutputError when it cannot be written."""
+    dark blue, where the model is sure, to yellow; of a symmetric model σ alone, because only that was learned. Raises
+    OutputError when it cannot be written."""
     model = load_model(run).model
     with open_artifact(data, "sym3d.images") as images:
         rows = split_rows(images, "test", model.size)[:SHOWN]
         found = predict(model, images["image"][rows])
         names = [images.strings("name")[row] for row in rows]
-    low, high = np.percentile(found["confidence"], RANGE)
-    scaled = ((found["confidence"] - low) / max(high - low, 1e-9)).clip(0, 1)
-    sigma, flipped = f"sigma {low:.2f} to {high:.2f}", "sigma' (mirrored)"  # the font has no σ
+    sides = found["confidence"][:, : 1 if model.symmetric else 2]
+    low, high = np.percentile(sides, RANGE)
+    scaled = ((sides - low) / max(high - low, 1e-9)).clip(0, 1)
+    titles = [f"sigma {low:.2f} to {high:.2f}", "sigma' (mirrored)"]  # the font has no σ
     lines = [
         {
             "perturbed": found["image"][at],
             "reconstruction": found["reconstruction"][at],
-            sigma: _coloured(scaled[at, 0]),
-            flipped: _coloured(scaled[at, 1]),
+            **{title: _coloured(side) for title, side in zip(titles, scaled[at], strict=False)},
         }
         for at in range(len(rows))
     ]

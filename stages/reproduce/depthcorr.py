@@ -14,6 +14,7 @@ from stages.evaluate import EvaluateRequest
 from stages.evaluate import run as evaluate
 from stages.progress import Report
 from stages.reproduce.depthnet import score_depthnet
+from stages.reproduce.remarks import Compared, order
 from stages.reproduce.report import write_table
 from stages.reproduce.runs import Job, train_all
 from stages.reproduce.shared import (
@@ -31,7 +32,7 @@ from stages.reproduce.tables import QUICK_STEPS, SUPERVISED, Scale, scale
 
 __all__ = ["reproduce_depthcorr"]
 
-HEAD = ("", "depth correlation", "paper", "seeds")
+HEAD = ("", "depth correlation", "paper", "seeds", "minutes")
 KEY = (
     "Sum over 66 key points of |Pearson's r over the test images| between predicted and true depth; mean over seeds, "
     "in brackets their deviation. The paper's figures are on 3DFAW, and so are those that it quotes: AIGN 50.81, "
@@ -55,7 +56,13 @@ class CorrelationLine:
         shown = f"{np.mean(self.figures):.2f}{deviation}" if self.figures else "none finished"
         diverged = self.seeds - len(self.figures) if self.seeds else 0
         seeds = [str(self.seeds)] * bool(self.seeds) + [f"{diverged} diverged"] * bool(diverged)
-        return self.label, shown, self.paper, ", ".join(seeds)
+        minutes = f"{self.seconds / 60:.0f}" if self.seconds else ""
+        return self.label, shown, self.paper, ", ".join(seeds), minutes
+
+    def compared(self) -> Compared:
+        """With the paper's figure, of two the larger."""
+        paper = max(map(float, self.paper.split(" / "))) if self.paper else None
+        return Compared(self.label, float(np.mean(self.figures)) if self.figures else None, paper)
 
 
 def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceResult:
@@ -103,8 +110,9 @@ def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceR
     ]
     facts = describe(request, size, len(seeds), ended[0], sum(line.seconds for line in lines))
     table = f"depthcorr-{size.name}"
-    files = write_table(request.out, table, f"Depth correlation ({size.name})", lines, facts, HEAD, KEY)
-    return ReproduceResult(HEAD, tuple(lines), tuple(files))
+    remarks = (order("depth correlation", [line.compared() for line in lines]),)
+    files = write_table(request.out, table, f"Depth correlation ({size.name})", lines, facts, HEAD, KEY, remarks)
+    return ReproduceResult(HEAD, tuple(lines), tuple(files), remarks)
 
 
 def _truth(path: Path) -> tuple[bool, np.ndarray]:
@@ -130,7 +138,7 @@ def _figures(name: str, data: Path, dense: bool, report: Report) -> dict[str, fl
     """Of a run's model and the baseline on the test split, and the seconds of its training; evaluated once."""
     folder, out = RUNS / name, RUNS / name / "depthcorr.h5"
     with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
+        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
     if not made_from(out, digest):
         baselines = ("average-depth",) if dense else ()
         request = EvaluateRequest(folder, data, metrics=("depthcorr",), baselines=baselines, out=out, overwrite=True)

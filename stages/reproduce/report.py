@@ -15,10 +15,13 @@ from stages.reproduce.tables import Figures
 
 __all__ = ["HEAD", "DepthLine", "Line", "Spread", "write_table"]
 
-HEAD = ("", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds")
-KEY = "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means."
+HEAD = ("", "SIDE ×10⁻²", "MAD °", "paper SIDE", "paper MAD", "seeds", "minutes")
+KEY = (
+    "Mean over images and seeds ± deviation over images; in brackets the deviation of the seeds' means. Minutes: of "
+    "all trainings of the row, one after another."
+)
 INK, FAINT, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
-LINE, MARGIN, FONT = 40, 24, 20
+LINE, NOTE, MARGIN, FONT = 40, 24, 24, 20
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class DepthLine:
             f"{side:.2f} ± {side_std:.2f}",
             f"{mad:.1f} ± {mad_std:.1f}",
             ", ".join([str(self.seeds) if self.seeds else "", *notes]),
+            f"{self.seconds / 60:.0f}" if self.seconds else "",
         )
 
 
@@ -81,8 +85,10 @@ def write_table(
     facts: dict[str, str],
     head: Sequence[str] = HEAD,
     key: str = KEY,
+    remarks: Sequence[str] = (),
 ) -> list[Path]:
-    """NAME.md, NAME.png and NAME.json in ``folder``: ``key`` says what the figures are, ``facts`` where from."""
+    """NAME.md, NAME.png and NAME.json in ``folder``: ``key`` says what the figures are, ``facts`` where from, and
+    ``remarks``, under the rows, what they show."""
     make_folder(folder)
     rows = [line.cells() for line in lines]
     text = "\n".join(
@@ -95,24 +101,27 @@ def write_table(
             "|" + "---|" * len(head),
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
+            *(line for remark in remarks for line in (remark, "")),
             *(f"- {key}: {value}" for key, value in facts.items()),
             "",
         ]
     )
-    data = {"title": title, "rows": [asdict(line) for line in lines], **facts}
+    data = {"title": title, "rows": [asdict(line) for line in lines], "remarks": list(remarks), **facts}
     return [
         write_file(folder / f"{name}.md", text.encode()),
-        write_png(folder / f"{name}.png", _picture(title, head, rows)),
+        write_png(folder / f"{name}.png", _picture(title, head, rows, remarks)),
         write_file(folder / f"{name}.json", json.dumps(data, indent=2).encode()),
     ]
 
 
-def _picture(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> np.ndarray:
-    font = ImageFont.load_default(FONT)
+def _picture(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> np.ndarray:
+    font, small = ImageFont.load_default(FONT), ImageFont.load_default(FONT * 3 // 4)
     theirs = [cell.startswith("paper") for cell in head]
     cells = [[cell.replace("×10⁻²", "/ 0.01") for cell in head], *rows]  # the font has no raised figures
     widths = [max(int(font.getlength(row[column])) for row in cells) + MARGIN for column in range(len(head))]
-    picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, LINE * (len(cells) + 1) + 2 * MARGIN), PAPER)
+    notes = [line for remark in remarks for line in _wrapped(remark, small, sum(widths))]
+    below = MARGIN + LINE * (len(cells) + 1) + (NOTE // 2 if notes else 0)
+    picture = Image.new("RGB", (sum(widths) + 2 * MARGIN, below + NOTE * len(notes) + MARGIN), PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, MARGIN), title, INK, font)
     for number, row in enumerate(cells, 1):
@@ -123,4 +132,18 @@ def _picture(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         draw.line(
             (MARGIN, y + LINE - 8, picture.width - MARGIN, y + LINE - 8), FAINT if number == 1 else (225, 225, 225)
         )
+    for number, note in enumerate(notes):
+        draw.text((MARGIN, below + NOTE * number), note, INK, small)
     return np.asarray(picture)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """In lines of at most ``width`` pixels, as far as words allow."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

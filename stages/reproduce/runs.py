@@ -12,14 +12,19 @@ from pathlib import Path
 
 import torch
 
+from stages.artifact import open_artifact
 from stages.errors import DivergedError, InputError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.progress import Report
+from stages.recipe import load_recipe
+from stages.reproduce.forecast import makespan, seconds_per_step
 
-__all__ = ["Job", "train_all"]
+__all__ = ["RUNS", "Job", "train_all"]
 
 POLL = 0.5  # seconds
+RUNS = Path("runs")
+WORTH_MEASURING = 1000  # steps
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,10 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
     what runs then is stopped, saved, and resumes later.
     """
     waiting, diverged = list(jobs), set()
-    places = [str(gpu) for gpu in range(torch.cuda.device_count())] or [None] * len(os.sched_getaffinity(0))
+    gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
+    places = gpus or [None] * len(os.sched_getaffinity(0))
+    if announcement := _announcement(jobs, len(places), on_cpu=not gpus):
+        report.note(announcement)
     running: dict[int, tuple[Job, subprocess.Popen]] = {}
     with hold_folder(logs), stop_requested() as stopping, report.task("trainings", len(jobs)) as task:
         try:
@@ -69,6 +77,37 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
             for _, process in running.values():
                 process.wait()
     return diverged
+
+
+def _announcement(jobs: Sequence[Job], places: int, on_cpu: bool) -> str:
+    """How many trainings there are to do, if any, and about how long they take where a few steps tell."""
+    left = [(job, steps) for job in jobs if (steps := _steps_left(job))]
+    if not left:
+        return ""
+    text = f"{len(left)} of {len(jobs)} trainings to do, {places} at a time"
+    if not on_cpu or sum(steps for _, steps in left) < WORTH_MEASURING:
+        return text
+    paces: dict[tuple[str, ...], float] = {}  # seeds of a row take as long as each other
+    seconds = []
+    for job, steps in left:
+        kind = tuple(setting for setting in job.settings if not setting.startswith("run.seed="))
+        if kind not in paces:
+            paces[kind] = seconds_per_step(load_recipe(job.recipe, job.settings))
+        seconds.append(steps * paces[kind])
+    return f"{text}: about {makespan(seconds, places) / 60:.0f} minutes, if the cores stay as free as they are"
+
+
+def _steps_left(job: Job) -> int:
+    recipe, checkpoint = load_recipe(job.recipe, job.settings), RUNS / job.name / "checkpoint.h5"
+    done = 0
+    if checkpoint.exists():
+        with open_artifact(checkpoint, "sym3d.checkpoint") as artifact:
+            done = int(artifact.attrs["step"])
+    if recipe.optim.steps:
+        return max(0, recipe.optim.steps - done)
+    with open_artifact(job.data, "sym3d.images") as images:
+        count = int((images["split"][:] == 0).sum())
+    return max(0, recipe.optim.epochs * (count // recipe.optim.batch) - done)
 
 
 def _start(job: Job, gpu: str | None, logs: Path) -> subprocess.Popen:

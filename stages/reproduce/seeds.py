@@ -119,7 +119,7 @@ def reproduce_seeds(request: ReproduceRequest, report: Report) -> ReproduceResul
 def _ending(folder: Path, data: Path) -> _Ending:
     out = folder / "ending.h5"
     with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs["seconds"])
+        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
     if not made_from(out, digest):
         _judge(folder, data, out)
     with open_artifact(out, "sym3d.scores") as scores:

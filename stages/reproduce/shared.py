@@ -14,7 +14,7 @@ from stages.errors import InputError
 from stages.loading import load_model
 from stages.recipe import find_recipe, load_recipe
 from stages.reproduce.report import Line
-from stages.reproduce.runs import Job
+from stages.reproduce.runs import RUNS, Job
 from stages.reproduce.tables import Scale
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "naming",
     "setting",
 ]
-
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,12 @@ class ReproduceRequest:
 
 @dataclass(frozen=True)
 class ReproduceResult:
-    """head: the columns of the lines' cells."""
+    """head: the columns of the lines' cells. remarks: sentences on what they show, such as the order of rows."""
 
     head: tuple[str, ...]
     lines: tuple[Line, ...]
     files: tuple[Path, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def digest_of(path: Path, wanted: tuple[str, ...] = ("depth", "mask")) -> str:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["LEARNED", "QUICK_STEPS", "SUPERVISED", "TABLES", "Row", "Scale", "scale"]
+__all__ = ["LEARNED", "QUICK_STEPS", "RATIOS", "SUPERVISED", "TABLES", "Row", "Scale", "rows_of", "scale"]
 
+Training = tuple[str, tuple[str, ...]]  # its name and settings
 Figures = tuple[float, float, float, float]  # SIDE ×10⁻² and its deviation over images, MAD in degrees and its
 
 
@@ -40,9 +41,20 @@ SUPERVISED = (
 )
 FULL = (0.793, 0.140, 16.51, 1.56)
 NO_CONFIDENCE = (0.829, 0.213, 16.39, 2.12)
-SURE = ("model.confidence=false",)
+SURE, UNSURE = ("model.confidence=false",), ("model.confidence=true",)
 QUICK_STEPS = 8000  # after which the order of the rows holds
 LEARNED = "loss.features=self"  # of features that have to be learned first
+
+
+def _perturb(sure: Training, unsure: Training) -> tuple[Row, ...]:
+    """The rows of table 5, by what trains without confidence maps and with."""
+    return (
+        Row("no perturbation, no confidence", NO_CONFIDENCE, *sure),
+        Row("no perturbation, confidence", FULL, *unsure),
+        Row("perturbation, no confidence", (2.141, 0.842, 26.61, 5.39), *sure, perturbed=True),
+        Row("perturbation, confidence", (0.878, 0.169, 17.14, 1.90), *unsure, perturbed=True, pictured=True),
+    )
+
 
 TABLES = {
     "baselines": (
@@ -60,14 +72,24 @@ TABLES = {
         Row("self-supervised perceptual loss", (0.815, 0.145, 15.88, 1.57), "self", (LEARNED,), False),
         Row("without confidence", NO_CONFIDENCE, "no-confidence", SURE, False),
     ),
-    "perturb": (
-        Row("no perturbation, no confidence", NO_CONFIDENCE, "no-confidence", SURE, False),
-        Row("no perturbation, confidence", FULL, "full", (), False),
-        Row("perturbation, no confidence", (2.141, 0.842, 26.61, 5.39), "no-confidence", SURE, False, perturbed=True),
-        Row("perturbation, confidence", (0.878, 0.169, 17.14, 1.90), "full", (), False, perturbed=True, pictured=True),
-    ),
+    "perturb": _perturb(("no-confidence", SURE), ("full", ())),
     "failures": (Row("full", FULL, "full"),),
 }
+SMALL_PERTURB = _perturb(("full", ()), ("confidence", UNSURE))  # small recipes are without confidence maps
+RATIOS = {  # whose figures the paper compares, the one divided by the other
+    "baselines": (("unsupervised", "supervised"), ("unsupervised", "null-depth")),
+    "perturb": (
+        ("perturbation, no confidence", "no perturbation, no confidence"),
+        ("perturbation, confidence", "no perturbation, confidence"),
+    ),
+}
+
+
+def rows_of(table: str, quick: bool) -> tuple[Row, ...]:
+    """Of one of TABLES; of a quick one those whose effect is strong enough for small runs."""
+    if not quick:
+        return TABLES[table]
+    return SMALL_PERTURB if table == "perturb" else tuple(row for row in TABLES[table] if row.quick)
 
 
 def scale(quick: bool, steps: int | None) -> Scale:

@@ -14,12 +14,14 @@ EXAMPLES = (
     "sym3d eval faces.sym3d/prediction.h5 data/synfaces.h5 --json",
     "sym3d eval runs/small --metric depthcorr",
     "sym3d eval synfaces-small data/synfaces128.h5 --upscale",
+    "sym3d eval runs/cats data/cats.h5 --metric convexity",
 )
 PRINTED = {
     "side": ("SIDE ×10⁻²", 100.0),
     "mad": ("MAD °", 1.0),
     "relief": ("relief", 1.0),
     "depthcorr": ("depth correlation of 66", 1.0),
+    "convexity": ("convexity", 1.0),
 }  # heading and factor of the paper's tables
 KEPT = 15  # of twenty steps of a risk-coverage curve: 80 %
 
@@ -38,7 +40,8 @@ def main(
         typer.Argument(help="A sym3d.images file with true depth or key points; left out: the recipe's own."),
     ] = None,
     metric: Annotated[
-        str, typer.Option("--metric", help="Metrics to print: side, mad, relief, depthcorr.")
+        str,
+        typer.Option("--metric", help="Metrics to print: side, mad, relief, depthcorr, convexity (needs no truth)."),
     ] = "side,mad",
     baseline: Annotated[
         str, typer.Option("--baseline", help="Baselines on the same images: null-depth, average-depth.")
@@ -79,8 +82,9 @@ def main(
     metrics = names(metric)
     heads = [PRINTED.get(name, (name, 1.0))[0] for name in metrics]
     rows = [
-        [who, *(_shown(name, scores[name]) for name in metrics), scores[metrics[0]].count]
+        [who, *(_shown(name, scores.get(name)) for name in metrics), next(iter(scores.values())).count]
         for who, scores in result.summary.items()
+        if scores
     ]
     print_table(["", *heads, "images"], rows)
     for name, found in result.reliability.items():
@@ -92,6 +96,8 @@ def main(
 
 
 def _shown(metric: str, score) -> str:
+    if score is None:
+        return ""
     factor = PRINTED.get(metric, (metric, 1.0))[1]
     spread = "" if score.std is None else f" ± {score.std * factor:.3f}"
     return f"{score.mean * factor:.3f}{spread}"

@@ -11,7 +11,7 @@ from sym3d_cli.options import AsJson
 EXAMPLES = (
     "sym3d reproduce baselines data/synfaces.h5",
     "sym3d reproduce ablations data/synfaces.h5 --quick",
-    "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5",
+    "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5 --quick --seeds 3",
     "sym3d reproduce depthcorr data/synfaces.h5 --pretrain-data data/mine.h5 --quick",
     "sym3d reproduce failures --checkpoint synfaces-small",
 )
@@ -56,4 +56,4 @@ def main(
         print_json(result)
         return
     print_table(result.head, [line.cells() for line in result.lines])
-    print_lines(result.files)
+    print_lines([*result.remarks, *result.files])

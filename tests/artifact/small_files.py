@@ -1,11 +1,16 @@
 """Small artifacts to write, break and read."""
 
+import contextlib
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from stages.artifact import RowWriter
+from stages.artifact.check import BROKEN, list_datasets
+from stages.artifact.layout import file_digest, hash_blocks, read_blocks
+from stages.artifact.meta import RESERVED, read_meta
 from stages.artifact.seal import write_seal
 
 COUNT, SIDE = 20, 8
@@ -47,6 +52,19 @@ def reseal(path: Path) -> None:
     """Make a tampered file look as if sym3d had published it so."""
     with path.open("r+b") as file:
         write_seal(file.fileno())
+
+
+def forge(path: Path) -> None:
+    """Likewise, with sums and digest of what it holds now, as far as these can be taken: what a forger would do."""
+    with contextlib.suppress(*BROKEN), h5py.File(path, "r+") as file:
+        meta, entries = read_meta(file), {}
+        for name, dataset in list_datasets(file).items():
+            dataset.attrs["sha256"] = total = hash_blocks(read_blocks(dataset))
+            entries[name] = (dataset.dtype.str, list(dataset.shape), total)
+        own = {key: value for key, value in meta.items() if key not in RESERVED}
+        recipe = str(meta["provenance"].get("recipe", ""))
+        file.attrs["digest"] = file_digest(meta["schema"], meta["version"], recipe, own, entries)
+    reseal(path)
 
 
 def beside(path: Path) -> list[str]:

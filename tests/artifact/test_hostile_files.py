@@ -149,6 +149,11 @@ STRUCTURES = {
         replace("image", shape=(10**12, 64, 64, 3), dtype="u1", chunks=(1, 64, 64, 3), compression="gzip"),
         lambda file: file.create_dataset("x", (2**62,), "u1", chunks=(1,)),
     ],
+    "absurdly large rows": [
+        replace("depth", shape=(20, 2**14, 2**13), dtype="f4", chunks=(1, 64, 64), compression="gzip"),
+        lambda file: file.create_dataset("x", (), f"S{2**29}"),
+    ],
+    "'name' holds |S1025, not utf8": [replace("name", data=np.zeros(20, "S1025"))],
     "absurdly large chunks": [lambda file: file.create_dataset("x", (2**31,), "u1", chunks=(2**31,))],
     "'extra' has no SHA-256": [lambda file: file.create_dataset("extra", data=np.zeros(3))],
     "has no 'image'": [lambda file: file.__delitem__("image")],

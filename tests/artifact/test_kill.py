@@ -63,6 +63,7 @@ def test_killed_while_writing_rows(tmp_path, seed):
 
 def test_killed_while_saving_checkpoints(tmp_path):
     path = tmp_path / "checkpoint.h5"
+    write_artifact(path, "sym3d.checkpoint", {"model/a": np.zeros(1)}, provenance=provenance(), attrs={"step": 0})
     moments, last = random.Random(1), 0
     for _ in range(12):
         assert killed_after(moments.uniform(0.1, 0.2), save_checkpoints, path)

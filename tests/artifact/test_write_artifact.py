@@ -24,22 +24,27 @@ def test_arrays_come_back_bit_for_bit(tmp_path, data):
     shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
     arrays = {f"model/{name}": data.draw(hnp.arrays(data.draw(TYPES), shapes)) for name in "ab"}
     path = tmp_path / "checkpoint.h5"
-    digest = write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance())
+    digest = write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance(), attrs={"step": 0})
     with open_artifact(path) as artifact:
         artifact.verify()
         assert artifact.digest == digest
         for name, array in arrays.items():
             back = artifact[name][...]
             assert (back.dtype, back.shape, back.tobytes()) == (array.dtype, array.shape, array.tobytes())
-    assert write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance(created="later")) == digest
-    assert write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance("other")) != digest
+    assert (
+        write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance(created="later"), attrs={"step": 0})
+        == digest
+    )
+    assert write_artifact(path, "sym3d.checkpoint", arrays, provenance=provenance("other"), attrs={"step": 0}) != digest
 
 
 def test_strides_and_byte_order_do_not_matter(tmp_path):
     array = np.arange(24, dtype=np.float32).reshape(4, 6)
     twins = [array, np.asfortranarray(array), array.astype(">f4"), np.repeat(array, 2, axis=1)[:, ::2]]
     path = tmp_path / "checkpoint.h5"
-    digests = {write_artifact(path, "sym3d.checkpoint", {"model/a": twin}, provenance={}) for twin in twins}
+    digests = {
+        write_artifact(path, "sym3d.checkpoint", {"model/a": twin}, provenance={}, attrs={"step": 0}) for twin in twins
+    }
     assert len(digests) == 1
 
 
@@ -72,6 +77,8 @@ def test_attributes_come_back(checkpoint):
         ("sym3d.checkpoint", {"model/a": np.zeros(1)}, {"schema": "x"}, "attribute 'schema'"),
         ("sym3d.checkpoint", {"model/a": np.zeros(1)}, {"x": None}, "attribute 'x'"),
         ("sym3d.checkpoint", {"model/a": np.zeros(1)}, {"x": "[not JSON"}, "read back as JSON"),
+        ("sym3d.checkpoint", {"model/a": np.zeros(1)}, {}, "has no attribute step"),
+        ("sym3d.checkpoint", {"model/a": np.zeros(1)}, {"step": 1.5}, "attribute step is 1.5, which makes no sense"),
     ],
 )
 def test_mistakes_of_the_caller_leave_nothing(tmp_path, schema, arrays, attrs, message):
@@ -89,7 +96,9 @@ def test_the_old_file_stays_when_writing_is_interrupted(checkpoint, monkeypatch)
 
     monkeypatch.setattr("stages.artifact.writer.publish", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_artifact(checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance())
+        write_artifact(
+            checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance(), attrs={"step": 0}
+        )
     assert checkpoint.read_bytes() == before
     assert beside(checkpoint) == ["checkpoint.h5"]
 
@@ -97,28 +106,36 @@ def test_the_old_file_stays_when_writing_is_interrupted(checkpoint, monkeypatch)
 def test_two_writers_of_one_checkpoint(checkpoint):
     fd = lock_partial(checkpoint)
     with pytest.raises(OutputError, match="another process is writing it"):
-        write_artifact(checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance())
+        write_artifact(
+            checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance(), attrs={"step": 0}
+        )
     unlock(fd)
 
 
 def test_readers_keep_the_file_they_opened(checkpoint):
     with open_artifact(checkpoint) as artifact:
         before = artifact["model/netD.weight"][:]
-        write_artifact(checkpoint, "sym3d.checkpoint", {"model/netD.weight": np.zeros(1)}, provenance=provenance())
+        write_artifact(
+            checkpoint,
+            "sym3d.checkpoint",
+            {"model/netD.weight": np.zeros(1)},
+            provenance=provenance(),
+            attrs={"step": 0},
+        )
         assert np.array_equal(artifact["model/netD.weight"][:], before)
         artifact.verify()
 
 
 def test_folders_on_the_way_are_made(tmp_path):
     path = tmp_path / "runs" / "cats" / "checkpoint.h5"
-    write_artifact(path, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance())
+    write_artifact(path, "sym3d.checkpoint", {"model/a": np.zeros(9)}, provenance=provenance(), attrs={"step": 0})
     assert beside(path) == ["checkpoint.h5"]
 
 
 def test_a_long_story_fits(checkpoint):
     """HDF5 allows 64 kB for an attribute's value in place; the chain of recipes may be longer."""
     story = provenance("# a comment\n" * 20_000)
-    write_artifact(checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(1)}, provenance=story)
+    write_artifact(checkpoint, "sym3d.checkpoint", {"model/a": np.zeros(1)}, provenance=story, attrs={"step": 0})
     with open_artifact(checkpoint) as artifact:
         assert artifact.provenance == story
 

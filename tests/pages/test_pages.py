@@ -69,7 +69,8 @@ def test_what_cannot_be_shown_is_refused(result, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         find_sources([tmp_path / "nothing.h5"])
     arrays = {"encoder/a": np.zeros(1, np.float32), "mean": np.zeros(3, np.float32), "std": np.ones(3, np.float32)}
-    write_artifact(tmp_path / "features.h5", "sym3d.features", arrays, provenance=make_provenance())
+    attrs = {"width": 1.0, "size": 64, "accuracy": 0.5}
+    write_artifact(tmp_path / "features.h5", "sym3d.features", arrays, provenance=make_provenance(), attrs=attrs)
     with pytest.raises(InputError, match=r"is a sym3d\.features file"):
         find_sources([tmp_path / "features.h5"])
     second = write_prediction(tmp_path / "second.h5", ["a"])

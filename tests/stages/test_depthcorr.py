@@ -22,10 +22,8 @@ from stages.reproduce import ReproduceRequest, run
 from stages.reproduce.confidence import confidence_sheet
 from stages.reproduce.depthnet import ask_depthnet, learn_depthnet
 from stages.reproduce.seeds import ROWS, SeedsLine, seeds_scale
-from stages.train import TrainRequest
-from stages.train import run as train
 from tests.core.test_keypoints import turned
-from tests.stages.small import write_checkpoint, write_data
+from tests.stages.small import train_here, write_checkpoint, write_data
 
 
 def key_points(count: int = 10, seed: int = 0) -> np.ndarray:
@@ -34,14 +32,6 @@ def key_points(count: int = 10, seed: int = 0) -> np.ndarray:
     uv = rng.uniform(16, 48, (count, 66, 2))
     depth = 1 + 0.1 * rng.random((count, 66, 1))
     return np.concatenate([uv, depth], 2).astype(np.float32)
-
-
-def train_here(jobs, logs, report):
-    """As train_all, one after another in this process; what that does more has tests of its own."""
-    tiny = ("model.width=0.0625", "optim.batch=4")
-    for job in jobs:
-        train(TrainRequest(load_recipe(job.recipe, (*job.settings, *tiny)), Path("runs") / job.name, job.data))
-    return set()
 
 
 @pytest.fixture

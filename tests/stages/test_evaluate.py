@@ -9,6 +9,7 @@ import torch
 
 from stages import infer
 from stages.artifact import make_provenance, open_artifact, write_artifact
+from stages.core.health import convexity
 from stages.core.metrics import evaluation_mask, mad, side
 from stages.errors import InputError, StaleError, UsageError
 from stages.evaluate import BASELINES, EvaluateRequest, run
@@ -241,6 +242,23 @@ def test_what_cannot_be_evaluated(tmp_path, checkpoint, data, monkeypatch):
         with pytest.raises(UsageError, match="choose from"):
             run(replace(EvaluateRequest(checkpoint, data), **changed))
     assert not list(tmp_path.glob("*.scores.h5"))
+
+
+def test_convexity_needs_no_truth(tmp_path, checkpoint, data):
+    photos = write_data(tmp_path / "photos.h5", 10, truth=False)
+    model = load_model(checkpoint).model
+    with open_artifact(photos) as images:
+        found = predict(model, images["image"][:][images["split"][:] == 2])
+    expected = convexity(torch.from_numpy(found["canonical_depth"]))
+    result = run(EvaluateRequest(checkpoint, photos, metrics=("convexity",), out=tmp_path / "photos.scores.h5"))
+    figure = result.summary["model"]["convexity"]
+    assert (figure.mean, figure.count) == (pytest.approx(float(expected.mean()), abs=1e-4), 3)
+    assert result.sheet.is_file()
+    out = tmp_path / "both.scores.h5"
+    both = EvaluateRequest(checkpoint, data, metrics=("convexity", "side"), baselines=("null-depth",), out=out)
+    assert [set(who) for who in run(both).summary.values()] == [{"convexity", "side"}, {"side"}]
+    with pytest.raises(InputError, match=r"no true depth to compare with; .*--metric convexity"):
+        run(EvaluateRequest(checkpoint, photos))
 
 
 def test_a_prediction_of_something_else(tmp_path, checkpoint, data):

@@ -1,6 +1,8 @@
 """Decoding and cropping: every kind of picture comes out as upright RGB; every bad one as a reason, never an error."""
 
 import struct
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 
@@ -13,7 +15,7 @@ from PIL import Image, ImageCms
 from stages.errors import UsageError
 from stages.io import crops
 from stages.io.crops import Crop, crop_box, crop_boxes, cut, parse_crop, resize_squares
-from stages.io.images import UnusableError, decode
+from stages.io.images import LARGEST_PICTURE, UnusableError, decode
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 0, 0], [255, 255, 255]]], np.uint8)
 
@@ -173,6 +175,10 @@ def png_header(width: int, height: int) -> bytes:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n", "unsafe kind of image"),
         (png_header(60_000, 60_000), "too large"),
         (png_header(12_000, 12_000), "too large"),
+        (png_header(100_000, 100_000), "too large"),
+        (png_header(100_000, 1300), "truncated image"),
+        (png_header(100_000, 4), "too small"),
+        (png_header(2**31 - 1, 2**31 - 1), "too large"),
         (png_header(200, 200), "truncated image"),
         (pack(Image.new("RGB", (7, 90)), "PNG"), "too small"),
         (pack(Image.effect_noise((90, 90), 60), "PNG")[:4000], "truncated image"),
@@ -184,6 +190,40 @@ def test_reasons(content, reason):
         decode(content)
     assert str(caught.value).partition(":")[0] == reason
     assert str(caught.value).isprintable()
+
+
+def test_a_side_of_100_000_pixels():
+    strip = pack(Image.new("RGB", (100_000, 8), (9, 99, 200)), "PNG")
+    assert decode(strip)[0].shape == (8, 100_000, 3)
+    (small,) = resize_squares([cut(decode(strip)[0], (0, 0, 100_000, 8), 64)], 64)
+    assert (small == (9, 99, 200)).all()
+
+
+def test_a_float_picture_of_many_blocks_of_rows():
+    ramp = np.linspace(0, 300, 8 * 700, dtype=np.float32).reshape(700, 8)
+    expected = np.rint(ramp.astype(np.float64) / 65535 * 255)
+    np.testing.assert_array_equal(pixels_of(pack(Image.fromarray(ramp), "TIFF"))[..., 0], expected)
+
+
+PEAK = """
+import resource, sys
+from stages.io.images import decode
+decode(sys.stdin.buffer.read(), 64)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "format"), [("RGBA", "PNG"), ("I;16", "PNG"), ("F", "TIFF"), ("LA", "PNG")])
+def test_the_largest_picture_stays_within_3_gib(mode, format):
+    """A bomb of half a megabyte, as large as is allowed."""
+    side = int(LARGEST_PICTURE**0.5)
+    options = {"compression": "tiff_adobe_deflate"} if format == "TIFF" else {}
+    bomb = pack(Image.new(mode, (side, side)), format, **options)
+    assert len(bomb) < 2**20
+    done = subprocess.run([sys.executable, "-c", PEAK], input=bomb, capture_output=True)
+    assert int(done.stdout) < 3 * 1024, done.stderr
+    print(f"{mode}: {int(done.stdout)} MiB")
 
 
 SAMPLES = [

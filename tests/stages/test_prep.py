@@ -215,6 +215,9 @@ def test_hostile_zip(tmp_path, monkeypatch):
         archive.writestr("broken.png", png(2))
         archive.writestr("__MACOSX/._a.png", b"junk")
         archive.writestr("folder/", b"")
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "../../etc/passwd")
     content = bytearray(path.read_bytes())
     lie = content.rindex(b"lie.png") - 46
     content[lie + 24 : lie + 28] = (100).to_bytes(4, "little")  # claims to unpack to 100 bytes
@@ -224,8 +227,43 @@ def test_hostile_zip(tmp_path, monkeypatch):
     result = run(PrepRequest(path, tmp_path / "out.h5"))
     assert contents(result.path)["name"] == ["/absolute.png", "../../escape.png"]
     reasons = {name: reason.partition(":")[0] for name, reason in result.skipped}
-    assert reasons == {"bomb.png": "too large", "lie.png": "damaged in the zip", "broken.png": "damaged in the zip"}
+    assert reasons == {
+        "bomb.png": "too large",
+        "lie.png": "damaged in the zip",
+        "broken.png": "damaged in the zip",
+        "link.png": "not an image",
+    }
     assert sorted(os.listdir(tmp_path)) == ["in.zip", "out.h5"]
+
+
+CROWD = """
+import resource, sys
+from pathlib import Path
+from stages.io.sources import open_source
+with open_source(Path(sys.argv[1])) as source:
+    size = len(source.read(source.items[0]))
+    print(len(source.items), size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_a_zip_of_very_many_entries(count, tmp_path):
+    """All of them the same 100 bytes; the directory is most of the file."""
+    path = tmp_path / "crowd.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("0000000.png", bytes(100))
+    content = path.read_bytes()
+    start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
+    entry = content[start:end]
+    directory = b"".join(entry.replace(b"0000000", b"%07d" % i) for i in range(count))
+    tail = bytearray(content[end:])
+    tail[12:16] = len(directory).to_bytes(4, "little")
+    path.write_bytes(content[:start] + directory + tail)
+    done = subprocess.run([sys.executable, "-c", CROWD, path], capture_output=True, text=True)
+    found, size, peak = map(int, done.stdout.split())
+    assert (found, size) == (count, 100)
+    assert peak < 2 * 1024
+    print(f"{peak} MiB")
 
 
 def test_splits_are_stable_and_near_80_10_10(tmp_path):

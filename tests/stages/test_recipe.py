@@ -278,6 +278,28 @@ def test_hostile_toml(text, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+KEYS = [dotted for dotted, _, _ in recipe_keys()]
+toml = st.recursive(
+    st.integers(-(10**40), 10**40) | st.floats() | st.booleans() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(KEYS) | st.text(max_size=8), toml), max_size=5), st.text(max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_any_values_and_any_text_make_a_recipe_or_an_error_of_ours(pairs, tail):
+    overrides = [f"{key}={value}" for key, value in pairs]
+    for text in (SMALLEST, SMALLEST + tail, tail):
+        try:
+            recipe = parse_recipe(text, overrides)
+        except (UsageError, InputError):
+            continue
+        assert parse_recipe(recipe.text()) == recipe
+
+
 def test_what_is_no_text(tmp_path):
     path = tmp_path / "photo.toml"
     path.write_bytes(bytes(range(256)))

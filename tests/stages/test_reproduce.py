@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 
 import stages.reproduce
+import stages.reproduce.runs as runs
 from stages.artifact import open_artifact
 from stages.errors import InputError, UsageError
 from stages.recipe import load_recipe
 from stages.reproduce import TABLES, ReproduceRequest, run
+from stages.reproduce.forecast import makespan, seconds_per_step
+from stages.reproduce.remarks import Compared, order, ratio
 from stages.reproduce.report import DepthLine, Spread
-from stages.reproduce.tables import LEARNED, Row, scale
-from tests.stages.small import write_data
+from stages.reproduce.runs import Job
+from stages.reproduce.tables import LEARNED, Row, rows_of, scale
+from tests.stages.small import train_here, write_checkpoint, write_data
 from tests.stages.test_train import write_images
 
 ROOT = Path(__file__).parents[2]
@@ -38,13 +42,10 @@ def here(tmp_path, monkeypatch):
 def test_every_row_is_a_valid_recipe(table, quick):
     size = scale(quick, None)
     full = load_recipe(size.recipe, size.settings)
-    for row in TABLES[table]:
+    for row in rows_of(table, quick):
         learned = ("loss.features_path=f.h5",) if LEARNED in row.settings else ()
         changed = load_recipe(size.recipe, (*size.settings, *row.settings, *learned))
-        if row.training in ("full", None):
-            assert changed == full
-        elif row.quick or not quick:
-            assert changed != full
+        assert (changed == full) == (row.training in ("full", None))
 
 
 def test_a_table_of_tiny_runs(here):
@@ -60,13 +61,57 @@ def test_a_table_of_tiny_runs(here):
     assert "| supervised |" in text
     assert "0.41 ± 0.10" in text
     assert "small, 2 steps of 8" in text
-    rows = json.loads((here / "results/baselines-quick.json").read_text())["rows"]
-    assert rows[0]["side"]["mean"] == result.lines[0].side.mean
+    assert "Rows in the paper's order by SIDE: " in text
+    assert '"unsupervised" / "supervised": SIDE' in text
+    assert "(paper 1.93), MAD" in text
+    kept = json.loads((here / "results/baselines-quick.json").read_text())
+    assert kept["rows"][0]["side"]["mean"] == result.lines[0].side.mean
+    assert kept["remarks"] == list(result.remarks)
 
     runs = sorted((here / "runs").glob("*/*.h5"))
     before = [path.stat().st_mtime_ns for path in runs]
     assert run(request).lines == result.lines
     assert [path.stat().st_mtime_ns for path in runs] == before, "what was complete was done again"
+
+
+def test_a_small_table_of_perturbed_images_has_confidence_maps_in_two_rows(here, monkeypatch):
+    monkeypatch.setattr(stages.reproduce, "train_all", train_here)
+    write_data(here / "perturbed.h5", count=20, seed=1)
+    result = run(ReproduceRequest("perturb", Path("faces.h5"), Path("perturbed.h5"), quick=True, steps=1))
+    confident = {}
+    for path in here.glob("runs/*/checkpoint.h5"):
+        with open_artifact(path) as checkpoint:
+            confident[path.parent.name] = "confidence = true" in checkpoint.provenance["recipe"]
+    assert sorted(confident.values()) == [False, False, True, True]
+    assert all(("confidence" in name) == sure for name, sure in confident.items())
+    assert result.files[-1].name == "perturb-quick-confidence.png"
+    assert [line.paper for line in result.lines] == [row.paper for row in TABLES["perturb"]]
+
+
+def test_order_and_ratios_are_compared_with_the_papers():
+    rows = [Compared("a", 1.0, 0.8), Compared("b", 3.0, 1.0), Compared("c", 2.0, 2.0), Compared("d", None, 1.5)]
+    assert order("SIDE", rows) == """Rows in the paper's order by SIDE: no, exchanged are "b" and "c"."""
+    assert order("SIDE", [rows[0], rows[2], Compared("e", 0.5, None)]) == "Rows in the paper's order by SIDE: yes."
+    assert (
+        ratio("c", "a", {"SIDE": rows, "MAD": rows[:3]}) == '"c" / "a": SIDE 2.00 (paper 2.50), MAD 2.00 (paper 2.50).'
+    )
+    assert ratio("d", "a", {"SIDE": rows}) is None
+    assert ratio("c", "left out", {"SIDE": rows}) is None
+
+
+def test_the_time_that_trainings_take_is_foreseen(here, monkeypatch):
+    monkeypatch.setattr(runs, "seconds_per_step", lambda recipe: 0.12 if recipe.loss.supervised else 0.06)
+    settings = {"a": "optim.steps=1000", "b": "optim.steps=2000", "c": "optim.steps=1000"}
+    jobs = [Job(name, "small", Path("faces.h5"), (steps, "run.seed=1")) for name, steps in settings.items()]
+    told = runs._announcement(jobs, 2, on_cpu=True)
+    assert told.startswith("3 of 3 trainings to do, 2 at a time: about 2 minutes")
+    assert runs._announcement(jobs, 1, on_cpu=True).startswith("3 of 3 trainings to do, 1 at a time: about 4 minutes")
+    assert runs._announcement(jobs, 1, on_cpu=False) == "3 of 3 trainings to do, 1 at a time"
+    write_checkpoint(here / "runs/a/checkpoint.h5")
+    with open_artifact(here / "runs/a/checkpoint.h5") as checkpoint:
+        assert runs._steps_left(jobs[0]) == 1000 - checkpoint.attrs["step"]
+    assert makespan([3.0, 1, 1, 2], 2) == 4
+    assert seconds_per_step(load_recipe("small", ("model.width=0.0625", "optim.batch=2", "model.size=64"))) > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
@@ -109,8 +154,6 @@ def test_what_makes_no_sense_is_refused(here):
     write_images(here / "photos.h5", truth=False)
     with pytest.raises(UsageError, match="--perturbed: this table needs perturbed images as well"):
         run(ReproduceRequest("perturb", Path("faces.h5")))
-    with pytest.raises(UsageError, match="perturb --quick: its effects do not show"):
-        run(ReproduceRequest("perturb", Path("faces.h5"), Path("faces.h5"), quick=True))
     with pytest.raises(InputError, match="has no true depth"):
         run(ReproduceRequest("baselines", Path("photos.h5")))
 
@@ -120,5 +163,5 @@ def test_a_diverged_seed_is_counted_and_a_hollow_one_too():
     scores = {"a": {key: np.array(values) for key, values in figures.items()}}
     line = stages.reproduce._line(Row("x", (1, 1, 1, 1), "x"), ["a", "b"], scores)
     assert line == DepthLine("x", (1, 1, 1, 1), 2, Spread(2.0, 1.0, 0.0), Spread(15.0, 5.0, 0.0), 1, 1, 3.0)
-    assert line.cells()[-1] == "2, 1 hollow, 1 diverged"
+    assert line.cells()[-2] == "2, 1 hollow, 1 diverged"
     assert stages.reproduce._line(Row("x", (1, 1, 1, 1), "x"), ["b"], scores).cells()[1] == "none finished"

@@ -1,0 +1,39 @@
+"""What a table says beside its figures: whether its rows are in the paper's order, and the ratios of some."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+__all__ = ["Compared", "order", "ratio"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row's figure of one metric and the paper's, in the metric's unit; None where there is none."""
+
+    label: str
+    ours: float | None
+    paper: float | None
+
+
+def order(metric: str, rows: Sequence[Compared]) -> str:
+    """One line: whether the rows that have both figures come in the paper's order, and which pairs do not."""
+    known = [row for row in rows if row.ours is not None and row.paper is not None]
+    pairs = combinations(sorted(known, key=lambda row: row.paper), 2)
+    exchanged = [(low, high) for low, high in pairs if low.paper < high.paper and low.ours >= high.ours]
+    named = "; ".join(f'"{low.label}" and "{high.label}"' for low, high in exchanged)
+    return f"Rows in the paper's order by {metric}: {f'no, exchanged are {named}' if exchanged else 'yes'}."
+
+
+def ratio(above: str, below: str, metrics: dict[str, Sequence[Compared]]) -> str | None:
+    """One line: the figures of the row ``above`` as multiples of those of the row ``below``, and the paper's multiples.
+
+    ``metrics``: their names and all rows. None when a figure of either is missing.
+    """
+    shown = []
+    for metric, rows in metrics.items():
+        one, other = (next((row for row in rows if row.label == label), None) for label in (above, below))
+        if one is None or other is None or None in (one.ours, other.ours):
+            return None
+        shown.append(f"{metric} {one.ours / other.ours:.2f} (paper {one.paper / other.paper:.2f})")
+    return f'"{above}" / "{below}": {", ".join(shown)}.'
