@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from stages.checkpoint import TrainingState
+from stages.core.imitation import imitation
 from stages.core.model import Sym3D
 from stages.core.objective import objective, supervised_objective
 from stages.data.batches import batch_flips, batch_rows, batch_trials
@@ -34,13 +35,17 @@ class TrainingImages:
 
 
 class Losses(nn.Module):
-    """The objective as a module, whose gradients several processes can share."""
+    """The objective as a module, whose gradients several processes can share; ``teacher`` is who is imitated first."""
 
-    def __init__(self, model: Sym3D, features: nn.Module | None):
+    def __init__(self, model: Sym3D, features: nn.Module | None, teacher: Sym3D | None = None):
         super().__init__()
-        self.model, self.features = model, features
+        self.model, self.features, self.teacher = model, features, teacher
 
-    def forward(self, image: Tensor, truth: tuple[Tensor, Tensor] | None = None, **settings) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, truth: tuple[Tensor, Tensor] | None = None, *, imitate: bool = False, **settings
+    ) -> dict[str, Tensor]:
+        if imitate:
+            return imitation(self.model, self.teacher, image, precision=settings["precision"])
         if truth is not None:
             shared = {key: settings[key] for key in ("precision", "gather")}
             return supervised_objective(self.model, image, *truth, **shared)
@@ -77,6 +82,7 @@ def take_step(
         parts = losses(
             batch.contiguous(memory_format=torch.channels_last),
             truth,
+            imitate=step < optim.imitate_steps,
             flip=loss.flip_start if early else loss.flip,
             perceptual=loss.perceptual,
             smooth=loss.smoothness,

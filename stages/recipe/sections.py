@@ -169,7 +169,11 @@ class OptimSection(_Section):
     """Of the networks and features; auto: bfloat16 where the processor itself multiplies in it, float32 elsewhere."""
     init: Line | None = None
     """Start from the weights of this checkpoint, run folder or shipped model (averaged ones where it has them) instead
-    of fresh ones; its size must be the same, its width the same or a fraction 1/k: networks are widened then."""
+    of fresh ones; its size must be the same, its width the same or a fraction 1/k: networks are widened then. A model
+    of another size or width can be imitated: imitate_steps."""
+    imitate_steps: int = Field(0, ge=0, le=10**9)
+    """The first so many steps learn from fresh weights to say what the model of init says of the same images, whatever
+    its size and width; 0: its weights are taken over."""
     search_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps try random viewpoints on the prior's shape in the batch's mean albedo; 0: none."""
 
@@ -177,6 +181,12 @@ class OptimSection(_Section):
     def _one_length(self):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        return self
+
+    @model_validator(mode="after")
+    def _imitates_someone(self):
+        if self.imitate_steps and self.init is None:
+            raise ValueError("imitate_steps needs init (or --init), the model to imitate")
         return self
 
 
