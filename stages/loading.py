@@ -157,14 +157,13 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
         return Loaded(model, recipe, path, artifact.digest, artifact.attrs["step"], averaged, artifact.provenance)
 
 
-def start_from(model: Sym3D, section: ModelSection, path: str | Path) -> tuple[dict, list[str]]:
+def start_from(model: Sym3D, section: ModelSection, other: Loaded) -> list[str]:
     """Give a fresh model the weights of another, widened where it is narrower; networks that only one of them has stay
     as they are.
 
-    Returns the parent for the provenance, and what is worth knowing of how the two differ. Raises InputError when the
-    other cannot be read, or its networks have another size or a width that this one's is no multiple of.
+    Returns what is worth knowing of how the two differ. Raises InputError when the other's networks have another size
+    or a width that this one's is no multiple of.
     """
-    other = load_model(path)
     then, now = other.recipe.model, section
     notes = []
     for name, network in model.named_children():
@@ -176,12 +175,12 @@ def start_from(model: Sym3D, section: ModelSection, path: str | Path) -> tuple[d
             network.load_state_dict(widened(theirs.state_dict(), network))
         except ValueError as error:
             what = f"its networks are for {then.size} pixels at width {then.width:g}, not {now.size} at {now.width:g}"
-            fix = "set model.size to its, and model.width to its or a multiple; or name another optim.init"
+            fix = "set model.size to its, and model.width to its or a multiple; or imitate it: optim.imitate_steps=1000"
             raise InputError(other.path, what, fix) from error
     for key, value in now.model_dump().items():
         if (before := getattr(then, key)) != value and key != "he_init":  # which matters to fresh weights alone
             notes.append(f"{other.path} had model.{key} = {before}, now {value}")
-    return other.parent, notes
+    return notes
 
 
 def recipe_of(artifact: Artifact) -> Recipe:
