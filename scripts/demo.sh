@@ -21,7 +21,7 @@ cat <<END
 SIDE is the scale-invariant depth error (×10⁻²) and MAD the mean angle between normals (°); less is better.
 runs/tiny was trained just now; synfaces-small comes with sym3d and took 25 minutes by recipes/small.toml.
 
-  demo/pictures/sheet.png      what the model sees in six faces it never met
+  demo/pictures/sheet*.png      what the model sees in six faces it never met
   demo/pictures/*.glb, *.obj   textured meshes: open them in Blender, or drop a GLB on any glTF viewer
   demo/pictures/*.gif, *.mp4   the same faces, turning
   demo/report.html             all of it to look at: gallery, 3D viewer, training curves

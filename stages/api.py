@@ -33,7 +33,7 @@ from stages.infer import crop_of
 from stages.io.crops import parse_crop
 from stages.io.files import safe_stem
 from stages.io.images import UnusableError
-from stages.io.meshes import FORMATS, write_meshes
+from stages.io.meshes import FORMATS, build_mesh, write_mesh
 from stages.loading import Loaded, load_model
 from stages.predict import to_tensor
 from stages.progress import Silent
@@ -175,4 +175,5 @@ def save_mesh(scene: Scene, path: str | Path, *, shaded: bool = False) -> list[P
         raise UsageError(path, "its suffix names no format of meshes", f"choose from .{', .'.join(FORMATS)}")
     colours = lit(scene)[0] if shaded else scene.albedo
     item = {"canonical_depth": scene.depth.numpy(), "albedo": colours.permute(1, 2, 0).numpy()}
-    return write_meshes(item, path.parent, safe_stem(path.stem), formats=(kind,), fov=scene.fov)
+    mesh, texture = build_mesh(item, path.stem, fov=scene.fov)
+    return write_mesh(mesh, texture, path.parent, safe_stem(path.stem), (kind,), baked=shaded)

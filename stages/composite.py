@@ -12,6 +12,7 @@ from stages.artifact import Artifact, open_artifact
 from stages.core.blend import picture_scale, relit_factor, turned_picture
 from stages.core.scene import light_from
 from stages.errors import InputError, UsageError
+from stages.io.files import hold_file
 from stages.io.meshes import build_mesh
 from stages.io.pictures import write_png
 from stages.photographs import LARGEST_TEXTURE, Photographs, check_box, open_photographs, place_of, texture_from
@@ -65,6 +66,7 @@ def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeRes
         source = stack.enter_context(open_photographs(request.photo))
         photographs = Photographs([source])
         rows = _rows_of(request, prediction, photographs)
+        stack.enter_context(hold_file(request.out))
         picture = photographs.pixels(*place_of(prediction, rows[0])[:2]).copy()
         names = prediction.strings("name")
         with report.task("composite", total=len(rows)) as task:

@@ -1,7 +1,8 @@
 """The items of a prediction edited: seen from the front, made symmetric, blended into another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,21 @@ import torch
 
 from stages.artifact import Artifact, open_artifact
 from stages.core.scene import Scene, blend, lit, symmetric, with_photo
+from stages.edited import edited_meshes, edited_prediction
 from stages.errors import UsageError
-from stages.io.files import file_stems, make_folder
+from stages.io.claims import claim_stems
+from stages.io.files import file_stems, hold_folder
+from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, write_png
 from stages.io.video import write_video
 from stages.motions import FRAMES, check_videos, swing
 from stages.progress import Report, Silent
 from stages.scenes import BACKGROUND, Canvas, make_canvas, usable_scenes
-from stages.selection import item_names, select_rows
+from stages.selection import item_names, select_rows, subset_mark
 
 __all__ = ["EditRequest", "EditResult", "run"]
 
-STRIP = 7  # pictures on the way from one item to another
+STRIP = 7  # pictures, and items, on the way from one item to another
 MOST_SHEET_ROWS = 40
 
 
@@ -31,6 +35,7 @@ class EditRequest:
     frontal:   facing the viewer, with the photograph's detail where it is seen and the model's albedo elsewhere.
     symmetric: likewise, but what the photograph hides is the mirror image of the other half.
     towards:   the name of an item that it is blended into, symmetric both: shape, albedo, light and viewpoint.
+    formats:   of meshes of what comes of it, painted with its albedo; empty for none.
     """
 
     prediction: Path
@@ -38,6 +43,7 @@ class EditRequest:
     frontal: bool = False
     symmetric: bool = False
     towards: str | None = None
+    formats: tuple[str, ...] = ()
     rows: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     video_formats: tuple[str, ...] = ("mp4", "gif")
@@ -48,16 +54,22 @@ class EditRequest:
 
 @dataclass(frozen=True)
 class EditResult:
-    """Every path written; sheet: the input beside the frontal pictures, None when there is no such picture."""
+    """Every path written; sheet: the input beside the frontal pictures, None when there is no such picture.
+
+    predictions: for each edit a sym3d.prediction file of what came of it.
+    """
 
     pictures: tuple[Path, ...]
     videos: tuple[Path, ...]
     sheet: Path | None
+    predictions: tuple[Path, ...]
+    meshes: tuple[Path, ...]
 
 
 def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
     """Write ``<item>.frontal.png``; ``<item>.symmetric.png`` and its swing; ``<item>.towards_<other>.png``, a strip,
-    and its video; and sheet.frontal.png. Existing files of the same names are replaced.
+    and its video; a sheet; frontal.h5, symmetric.h5 and towards_<other>.h5, and meshes of their items.
+    Existing files of the same names are replaced.
 
     Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
     """
@@ -66,37 +78,63 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
     check_videos(moving, request.video_formats)
     if not (request.frontal or moving):
         raise UsageError("edit", "there is nothing to do", "add --frontal, --symmetric or --towards")
-    with open_artifact(request.prediction, "sym3d.prediction", report) as prediction:
+    check_choices(request.formats)
+    with ExitStack() as stack:
+        prediction = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction", report))
         names = item_names(prediction)
         rows = select_rows(names, request.rows, request.names)
         stems = file_stems(names)
         other = _target(prediction, names, request.towards, report) if request.towards is not None else None
-        make_folder(request.out_dir)
-        pictures, videos, labels, lines = [], [], [], []
-        with report.task("edit", total=len(rows)) as task:
+        way, some = f"towards_{stems[other[0]]}" if other else "", subset_mark(stems, rows)
+        endings = {
+            **({"frontal": ["frontal"]} if request.frontal else {}),
+            **({"symmetric": ["symmetric"]} if request.symmetric else {}),
+            **({way: [f"{way}.{step + 1}" for step in range(STRIP)]} if other else {}),
+        }
+        stack.enter_context(hold_folder(request.out_dir))
+        claimed = claim_stems(request.out_dir, [*stems, "sheet", *endings], prediction.digest)
+        stems, sheet_stem, titles = claimed[: len(stems)], claimed[len(stems)], claimed[len(stems) + 1 :]
+        files = {c: request.out_dir / f"{title}{some}.h5" for c, title in zip(endings, titles, strict=True)}
+        pictures, videos, meshes, labels, lines = [], [], [], [], []
+        with ExitStack() as writers, report.task("edit", total=len(rows)) as task:
+            put = {}
+            for change, path in files.items():
+                items = [f"{stems[row]}.{ending}.png" for row in rows for ending in endings[change]]
+                put[change] = writers.enter_context(edited_prediction(path, prediction, items, change, report))
             for row, scene in usable_scenes(prediction, rows, report):
-                stills, films = {}, {}
+                steps, stills, films = {}, {}, {}
                 if request.frontal:
-                    stills["frontal"] = _front(with_photo(scene), canvas)
+                    steps["frontal"] = [_facing(with_photo(scene))]
+                    stills["frontal"] = _seen(*steps["frontal"], canvas)
                 if request.symmetric:
-                    whole = symmetric(scene)
-                    stills["symmetric"], films["symmetric.swing"] = _front(whole, canvas), swing(whole, FRAMES, canvas)
+                    steps["symmetric"] = [_facing(symmetric(scene))]
+                    stills["symmetric"] = _seen(*steps["symmetric"], canvas)
+                    films["symmetric.swing"] = swing(*steps["symmetric"], FRAMES, canvas)
                 if stills and len(lines) < MOST_SHEET_ROWS:
                     labels.append(names[row])
                     lines.append({"input": canvas.photo(scene), **stills})
                 if other:
-                    name = f"towards_{stems[other[0]]}"
-                    stills[name], films[name] = _way(symmetric(scene), symmetric(other[1]), canvas)
+                    ends = symmetric(scene), symmetric(other[1])
+                    steps[way] = [blend(*ends, step / (STRIP - 1)) for step in range(STRIP)]
+                    stills[way] = np.concatenate([_seen(step, canvas) for step in steps[way]], 1)
+                    films[way] = _there_and_back(*ends, canvas)
+                for change, scenes in steps.items():
+                    for ending, made in zip(endings[change], scenes, strict=True):
+                        put[change](f"{stems[row]}.{ending}.png", row, made)
                 for name, picture in stills.items():
-                    pictures.append(write_png(request.out_dir / f"{stems[row]}.{name}.png", picture))
+                    pictures.append(write_png(request.out_dir / f"{stems[row]}.{name}{canvas.mark}.png", picture))
                 for name, frames in films.items():
-                    videos += write_video(request.out_dir, f"{stems[row]}.{name}", frames, request.video_formats)
+                    name = f"{stems[row]}.{name}{canvas.mark}"
+                    videos += write_video(request.out_dir, name, frames, request.video_formats)
                 task.advance(1, stems[row])
+        for path in files.values():
+            meshes += edited_meshes(path, request.formats, "albedo", report)
         sheet = None
         if lines:
             drawn = contact_sheet(lines, labels, cell=min(192, request.size))
-            sheet = write_png(request.out_dir / "sheet.frontal.png", drawn)
-    return EditResult(tuple(pictures), tuple(videos), sheet)
+            shown = "_".join(title for title in lines[0] if title != "input")
+            sheet = write_png(request.out_dir / f"{sheet_stem}.{shown}{some}{canvas.mark}.png", drawn)
+    return EditResult(tuple(pictures), tuple(videos), sheet, tuple(files.values()), tuple(meshes))
 
 
 def _target(prediction: Artifact, names: Sequence[str], wanted: str, report: Report) -> tuple[int, Scene]:
@@ -105,13 +143,12 @@ def _target(prediction: Artifact, names: Sequence[str], wanted: str, report: Rep
     return next(usable_scenes(prediction, [names.index(wanted)], report))
 
 
-def _front(scene: Scene, canvas: Canvas) -> np.ndarray:
-    return canvas.draw(scene, torch.zeros(1, 6), lit(scene), fov=scene.fov)[0]
+def _facing(scene: Scene) -> Scene:
+    return replace(scene, view=torch.zeros(6))
 
 
-def _way(first: Scene, second: Scene, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
-    """From one to the other, each picture from its own viewpoint: a strip of STRIP pictures, and FRAMES frames that go
-    there and back."""
+def _there_and_back(first: Scene, second: Scene, canvas: Canvas) -> np.ndarray:
+    """FRAMES frames from one to the other and back, each from its own viewpoint."""
     steps = FRAMES // 2
     amounts = 0.5 - 0.5 * np.cos(np.pi * np.arange(steps + 1) / steps)
     frames = []
@@ -119,9 +156,7 @@ def _way(first: Scene, second: Scene, canvas: Canvas) -> tuple[np.ndarray, np.nd
         for amount in amounts.tolist():
             frames.append(_seen(blend(first, second, amount), canvas))
             task.advance()
-    frames = np.stack(frames)
-    strip = [_seen(blend(first, second, step / (STRIP - 1)), canvas) for step in range(STRIP)]
-    return np.concatenate(strip, 1), np.concatenate([frames, frames[-2:0:-1]])
+    return np.concatenate([frames, frames[-2:0:-1]])
 
 
 def _seen(scene: Scene, canvas: Canvas) -> np.ndarray:

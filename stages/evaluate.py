@@ -17,7 +17,7 @@ from stages.io.files import hold_file
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.threads import chunks
 from stages.loading import find_target, load_model
-from stages.predict import check_split, predict, split_rows
+from stages.predict import check_split, predict, predict_upscaled, split_rows
 from stages.progress import Report, Silent
 from stages.recipe import Recipe, find_images, parse_recipe
 from stages.scoring import METRICS, TRUTH, Score, by_image, join, score, score_constant, summarise
@@ -42,7 +42,8 @@ class EvaluateRequest:
     `core.health` has it) no truth, the others and the baselines need depth maps.
     baselines: of "null-depth" (any constant: both metrics ignore which) and "average-depth" (per pixel, the
     mean true depth of the foreground of the train split, or of the evaluated images where there is none; a pixel that
-    is never foreground takes the mean of the others). Both are valid everywhere. out: the scores file, its sheet beside
+    is never foreground takes the mean of the others). Both are valid everywhere. upscale: the data set's images may be
+    a multiple of the model's size; see predict_upscaled. out: the scores file, its sheet beside
     it; None is scores.h5 in the run's folder, or ``<target>.scores.h5`` in the working directory, replaced each time.
     """
 
@@ -51,6 +52,7 @@ class EvaluateRequest:
     split: str = "test"
     metrics: tuple[str, ...] = ("side", "mad")
     baselines: tuple[str, ...] = ()
+    upscale: bool = False
     out: Path | None = None
     runs: Path = Path("runs")
     batch: int = 32
@@ -103,6 +105,8 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(path, report=report))
         if artifact.schema == "sym3d.prediction":
+            if request.upscale:
+                raise UsageError("--upscale", f"{path} is a prediction, of one size", "name its model instead")
             target = _prediction(artifact, request, stack, report)
         else:
             target = _checkpoint(path, request, stack, report)
@@ -163,12 +167,14 @@ def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: 
     data = open_truth(request.data or find_images(loaded.recipe), stack, _wanted(request), report)
     if data.digest not in _ancestors(loaded.provenance):
         report.note(f"{path} was trained on other images than {data.path}")
-    rows = split_rows(data, request.split, loaded.model.size)
+    size = data["image"].shape[1]
+    larger = request.upscale and size > loaded.model.size and size % loaded.model.size == 0
+    rows = split_rows(data, request.split, size if larger else loaded.model.size)
     model = loaded.model.to(pick_device(request.device))
     model.netC = None  # confidence serves the training loss only
     near_far = (model.depth_min, model.depth_max)
-    images = data["image"]
-    return _Target(path, loaded.parent, data, rows, lambda at: predict(model, images[rows[at]]), near_far, model.fov)
+    images, answer = data["image"], predict_upscaled if larger else predict
+    return _Target(path, loaded.parent, data, rows, lambda at: answer(model, images[rows[at]]), near_far, model.fov)
 
 
 def _ancestors(provenance: dict) -> set[str]:
@@ -252,7 +258,7 @@ def _baselines(found: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]
 def _options(request: EvaluateRequest) -> str:
     return (
         f"split = {request.split}\nmetrics = {','.join(request.metrics)}\nbaselines = {','.join(request.baselines)}\n"
-        f"ema = {str(request.ema).lower()}\n"
+        f"ema = {str(request.ema).lower()}\n{'upscale = true' if request.upscale else ''}"
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from stages.artifact import Artifact, open_artifact
 from stages.errors import InputError, UsageError
-from stages.io.files import hold_folder
+from stages.io.claims import claim_stems
+from stages.io.files import file_stems, hold_folder
 from stages.io.maps import DEPTHS
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
@@ -19,7 +20,7 @@ from stages.motions import check_videos, export_videos
 from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
 from stages.scenes import BACKGROUND, make_canvas
-from stages.selection import item_names, select_rows
+from stages.selection import item_names, select_rows, subset_mark
 
 __all__ = ["ExportRequest", "ExportResult", "run"]
 
@@ -44,8 +45,8 @@ class ExportRequest:
     normals:    a map of normals.
     videos:     of stages.motions.MOTIONS, in each of video_formats (stages.io.video.VIDEO_FORMATS) with frames of
                 size × size pixels.
-    sheet:      contact sheets, sheet.png and further pages sheet.2.png, …; truth: a sym3d.images file whose depth they
-                show beside ours.
+    sheet:      contact sheets, sheet.png and further pages sheet.2.png, …, of some items sheet+ann.png; truth: a
+                sym3d.images file whose depth they show beside ours.
     """
 
     prediction: Path
@@ -110,25 +111,27 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
             raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
         stack.enter_context(hold_folder(request.out_dir))
+        *stems, sheet = claim_stems(request.out_dir, [*file_stems(names), "sheet"], artifact.digest)
 
         meshes, maps, videos, sheets = [], [], [], []
         if request.formats:
             choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
-            meshes = export_meshes(artifact, rows, request.out_dir, **choices, report=report)
+            meshes = export_meshes(artifact, rows, request.out_dir, stems=stems, **choices, report=report)
         if maps_wanted:
             kinds = {"depth": request.depth, "normals": request.normals}
             where = {"pose": request.pose, "resolution": request.resolution}
-            maps = export_maps(artifact, rows, request.out_dir, **kinds, **where, report=report)
+            maps = export_maps(artifact, rows, request.out_dir, stems=stems, **kinds, **where, report=report)
         if request.videos:
             choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
-            videos = export_videos(artifact, rows, request.out_dir, **choices, report=report)
+            videos = export_videos(artifact, rows, request.out_dir, stems=stems, **choices, report=report)
         if request.sheet:
             if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:
                 report.warn(f"{request.truth}: none of its images has the name of an item; no true depth is shown")
             pages = list(chunks(rows, SHEET_ROWS))
+            name = f"{sheet}{subset_mark(stems, rows)}{'+truth' if truth else ''}"
             with report.task("sheets", total=len(pages)) as task:
                 for page, some in enumerate(pages, 1):
-                    path = request.out_dir / ("sheet.png" if page == 1 else f"sheet.{page}.png")
+                    path = request.out_dir / (f"{name}.png" if page == 1 else f"{name}.{page}.png")
                     sheets.append(write_png(path, draw_sheet(artifact, some, truth)))
                     task.advance()
     return ExportResult(tuple(meshes), tuple(maps), tuple(videos), tuple(sheets))

@@ -16,7 +16,7 @@ from stages.device import pick_device
 from stages.entries import Entry, Inputs, gather, require_one
 from stages.errors import InputError, UsageError
 from stages.io.crops import Crop, parse_crop
-from stages.io.files import hold_folder, safe_stem
+from stages.io.files import file_stems, hold_folder, safe_stem
 from stages.io.images import UnusableError
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
@@ -122,6 +122,7 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         meshes = []
         if request.formats:
             choices = mesh_choices(request) | {"photographs": Photographs(inputs.photographs)}
+            choices["stems"] = file_stems(prediction.strings("name"))
             meshes = export_meshes(prediction, range(prediction.count), out / "meshes", **choices, report=report)
         scores = zip(prediction.strings("name"), prediction["reliability"][:].tolist(), strict=True)
         ranked = tuple(sorted(scores, key=lambda item: item[1]))

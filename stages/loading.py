@@ -100,22 +100,22 @@ def _encoder(artifact: Artifact) -> VGG16Features:
 def find_checkpoint(path: str | Path) -> Path:
     """The file that ``path`` means: itself, a run folder's checkpoint.h5, or a shipped model's name.
 
-    Raises InputError when there is none.
+    A folder of that name which is no run, such as one of results, does not hide the model. Raises InputError when there
+    is none.
     """
-    path = Path(path)
-    if path.is_dir():
-        if not (path / "checkpoint.h5").is_file():
-            raise InputError(path, "there is no checkpoint.h5 in this folder", "name a run folder or a checkpoint")
+    path, shipped = Path(path), shipped_models()
+    if (path / "checkpoint.h5").is_file():
         return path / "checkpoint.h5"
-    shipped = shipped_models()
-    if path.exists() or str(path) not in shipped:
-        if not path.exists():
-            near = difflib.get_close_matches(str(path), shipped, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            known = f" or one of {', '.join(shipped)}" if shipped else ""
-            raise InputError(path, "no such checkpoint", f"{guess}name a checkpoint, a run folder{known}")
+    if path.is_file():
         return path
-    return shipped[str(path)]
+    if str(path) in shipped:
+        return shipped[str(path)]
+    if path.is_dir():
+        raise InputError(path, "there is no checkpoint.h5 in this folder", "name a run folder or a checkpoint")
+    near = difflib.get_close_matches(str(path), shipped, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    known = f" or one of {', '.join(shipped)}" if shipped else ""
+    raise InputError(path, "no such checkpoint", f"{guess}name a checkpoint, a run folder{known}")
 
 
 def find_target(path: str | Path | None, runs: Path) -> Path:
@@ -158,14 +158,13 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
         return Loaded(model, recipe, path, artifact.digest, artifact.attrs["step"], averaged, artifact.provenance)
 
 
-def start_from(model: Sym3D, section: ModelSection, path: str | Path) -> tuple[dict, list[str]]:
+def start_from(model: Sym3D, section: ModelSection, other: Loaded) -> list[str]:
     """Give a fresh model the weights of another, widened where it is narrower; networks that only one of them has stay
     as they are.
 
-    Returns the parent for the provenance, and what is worth knowing of how the two differ. Raises InputError when the
-    other cannot be read, or its networks have another size or a width that this one's is no multiple of.
+    Returns what is worth knowing of how the two differ. Raises InputError when the other's networks have another size
+    or a width that this one's is no multiple of.
     """
-    other = load_model(path)
     then, now = other.recipe.model, section
     notes = []
     for name, network in model.named_children():
@@ -177,12 +176,12 @@ def start_from(model: Sym3D, section: ModelSection, path: str | Path) -> tuple[d
             network.load_state_dict(widened(theirs.state_dict(), network))
         except ValueError as error:
             what = f"its networks are for {then.size} pixels at width {then.width:g}, not {now.size} at {now.width:g}"
-            fix = "set model.size to its, and model.width to its or a multiple; or name another optim.init"
+            fix = "set model.size to its, and model.width to its or a multiple; or imitate it: optim.imitate_steps=1000"
             raise InputError(other.path, what, fix) from error
     for key, value in now.model_dump().items():
         if (before := getattr(then, key)) != value and key != "he_init":  # which matters to fresh weights alone
             notes.append(f"{other.path} had model.{key} = {before}, now {value}")
-    return other.parent, notes
+    return notes
 
 
 def recipe_of(artifact: Artifact) -> Recipe:

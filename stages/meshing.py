@@ -8,7 +8,7 @@ import numpy as np
 from stages.artifact import Artifact
 from stages.core.maps import mesh_maps
 from stages.errors import InputError
-from stages.io.files import file_stems, make_folder, write_file
+from stages.io.files import make_folder, write_file
 from stages.io.maps import DEPTHS, encode_normals
 from stages.io.meshes import build_mesh, export_name, write_meshes
 from stages.photographs import Photographs, texture_from
@@ -32,10 +32,18 @@ def mesh_choices(request) -> dict:
 
 
 def export_meshes(
-    prediction: Artifact, rows: Sequence[int], folder: Path, *, photographs: Photographs, report: Report, **choices
+    prediction: Artifact,
+    rows: Sequence[int],
+    folder: Path,
+    *,
+    stems: Sequence[str],
+    photographs: Photographs,
+    report: Report,
+    **choices,
 ) -> list[Path]:
     """Write these rows as :func:`stages.io.meshes.write_meshes` does; returns the paths.
 
+    stems: of the files of every row of the prediction.
     photographs: where the texture "photo" is taken from. Warns of an item without a surface or photograph and goes on;
     raises InputError when no item has one.
     """
@@ -45,7 +53,7 @@ def export_meshes(
             item["photo_texture"] = texture_from(photographs, prediction, row)
         return write_meshes(item, folder, stem, fov=fov, **choices)
 
-    return _each("meshes", prediction, rows, write, report)
+    return _each("meshes", prediction, rows, stems, write, report)
 
 
 def export_maps(
@@ -53,6 +61,7 @@ def export_maps(
     rows: Sequence[int],
     folder: Path,
     *,
+    stems: Sequence[str],
     depth: Sequence[str],
     normals: bool,
     pose: str,
@@ -73,17 +82,18 @@ def export_maps(
         make_folder(folder)
         return [write_file(folder / path, content) for file in files for path, content in file.items()]
 
-    return _each("maps", prediction, rows, write, report)
+    return _each("maps", prediction, rows, stems, write, report)
 
 
 def _each(
     title: str,
     prediction: Artifact,
     rows: Sequence[int],
+    stems: Sequence[str],
     write: Callable[[int, dict[str, np.ndarray], str, float], list[Path]],
     report: Report,
 ) -> list[Path]:
-    stems, fov, written, faults = file_stems(prediction.strings("name")), float(prediction.attrs["fov"]), [], []
+    fov, written, faults = float(prediction.attrs["fov"]), [], []
     with report.task(title, total=len(rows)) as task:
         for row in rows:
             try:

@@ -15,7 +15,6 @@ from stages.core.lighting import shade
 from stages.core.scene import Scene, light_from, lit, with_photo
 from stages.core.view import FOV, yaw_views
 from stages.errors import UsageError
-from stages.io.files import file_stems
 from stages.io.video import VIDEO_FORMATS, write_video
 from stages.progress import Report
 from stages.scenes import Canvas, usable_scenes
@@ -103,21 +102,23 @@ def export_videos(
     rows: Sequence[int],
     folder: Path,
     *,
+    stems: Sequence[str],
     motions: Sequence[str],
     formats: Sequence[str],
     canvas: Canvas,
     report: Report,
 ) -> list[Path]:
-    """Write these rows as ``folder/<item>.<motion>.<format>``; returns the paths.
+    """Write these rows as ``folder/<item>.<motion><canvas.mark>.<format>``; returns the paths.
 
+    stems: of the files of every row of the prediction.
     Warns of an item without a surface and goes on; raises InputError when no item has one.
     """
-    stems, written = file_stems(prediction.strings("name")), []
+    written = []
     with report.task("videos", total=len(rows) * len(motions)) as task:
         for row, scene in usable_scenes(prediction, rows, report):
             for motion in motions:
                 frames = MOTIONS[motion](scene, FRAMES, canvas)
-                written += write_video(folder, f"{stems[row]}.{motion}", frames, formats)
+                written += write_video(folder, f"{stems[row]}.{motion}{canvas.mark}", frames, formats)
                 task.advance(1, f"{motion} of {stems[row]}")
     return written
 

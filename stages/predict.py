@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stages.artifact import Artifact
 from stages.core.inference import QuickSym3D
@@ -10,7 +11,7 @@ from stages.core.model import Factors, Reconstruction, Sym3D
 from stages.core.reliability import reliability
 from stages.errors import InputError, UsageError
 
-__all__ = ["check_split", "predict", "prediction_fields", "split_rows", "to_images", "to_tensor"]
+__all__ = ["check_split", "predict", "predict_upscaled", "prediction_fields", "split_rows", "to_images", "to_tensor"]
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 
@@ -74,6 +75,19 @@ def predict(model: Sym3D | QuickSym3D, images: np.ndarray, batch: int = 16) -> d
         factors = model.predict(image)
         parts.append({"image": chunk, **_fields(image, factors, model.render(factors))})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def predict_upscaled(model: Sym3D, images: np.ndarray) -> dict[str, np.ndarray]:
+    """As :func:`predict`, of images k times the model's size, which it sees averaged over k×k pixels.
+
+    ``depth`` and ``valid`` come at the images' size, everything else at the model's. Pixels are areas here: depth is
+    interpolated bilinearly (align_corners=False), and valid is where all of what it was interpolated from is.
+    """
+    size = images.shape[1]
+    found = predict(model, to_images(F.interpolate(to_tensor(images), (model.size, model.size), mode="area")))
+    maps = torch.stack([torch.from_numpy(found[name]).float() for name in ("depth", "valid")], 1)
+    depth, valid = F.interpolate(maps, (size, size), mode="bilinear").unbind(1)
+    return found | {"depth": depth.numpy(), "valid": (valid == 1).numpy()}
 
 
 def _fields(image: Tensor, factors: Factors, seen: Reconstruction) -> dict[str, np.ndarray]:

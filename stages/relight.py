@@ -1,6 +1,7 @@
 """The items of a prediction under another light: pictures from the input's view and from the front, and sweeps."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +11,17 @@ from torch import Tensor
 
 from stages.artifact import open_artifact
 from stages.core.scene import Scene, light_from, lit, with_photo
+from stages.edited import edited_meshes, edited_prediction
 from stages.errors import UsageError
-from stages.io.files import file_stems, make_folder
+from stages.io.claims import claim_stems
+from stages.io.files import file_stems, hold_folder
+from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, write_png
 from stages.io.video import write_video
 from stages.motions import FRAMES, check_videos, circling_lights, light
 from stages.progress import Report, Silent
 from stages.scenes import BACKGROUND, Canvas, make_canvas, usable_scenes
-from stages.selection import item_names, select_rows
+from stages.selection import item_names, select_rows, subset_mark
 
 __all__ = ["RelightRequest", "RelightResult", "run"]
 
@@ -35,6 +39,7 @@ class RelightRequest:
     What is None stays as it is: the item's own, or that of ``source``.
     sweep:   also a lamp that circles, as a video for each item and as a sheet of all.
     photo:   keep the photograph's detail where it is seen; False is the model's albedo alone.
+    formats: of meshes of the relit items, with that light in their texture; empty for none.
     """
 
     prediction: Path
@@ -48,6 +53,7 @@ class RelightRequest:
     rows: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     photo: bool = True
+    formats: tuple[str, ...] = ()
     video_formats: tuple[str, ...] = ("mp4", "gif")
     size: int = 512
     background: str = BACKGROUND
@@ -56,54 +62,75 @@ class RelightRequest:
 
 @dataclass(frozen=True)
 class RelightResult:
-    """pictures: two for each item, the input's view first. sheet: None without a sweep."""
+    """pictures: two for each item, the input's view first. sheet: None without a sweep.
+
+    prediction: a sym3d.prediction file of the relit items; None when there is only a sweep.
+    """
 
     pictures: tuple[Path, ...]
     videos: tuple[Path, ...]
     sheet: Path | None
+    prediction: Path | None
+    meshes: tuple[Path, ...]
 
 
 def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
-    """Write ``<item>.<change>.png``, ``<item>.<change>.frontal.png``, and for a sweep ``<item>.sweep.<format>`` and
-    sheet.sweep.png; existing files of the same names are replaced.
+    """Write ``<item>.<change>.png``, ``<item>.<change>.frontal.png``, <change>.h5 and meshes of its items; for a sweep
+    ``<item>.sweep.<format>`` and sheet.sweep.png. Existing files of the same names are replaced.
 
     Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
     """
     canvas = make_canvas(request.size, request.background, request.device, report)
     check_videos(("light",) if request.sweep else (), request.video_formats)
+    check_choices(request.formats)
     changes = any(part is not None for part in (request.lamp, request.ambient, request.diffuse, request.source))
-    if not (changes or request.swap or request.sweep):
+    changes = changes or request.swap
+    if not (changes or request.sweep):
         raise UsageError("relight", "the light stays as it is", "add --light, --ambient, --diffuse, --from or --sweep")
     if request.swap and request.source is not None:
         raise UsageError("--swap", "the light cannot also come --from an item", "leave out one of them")
-    with open_artifact(request.prediction, "sym3d.prediction", report) as prediction:
+    if request.formats and not changes:
+        raise UsageError("--export", "a sweep has many lights, and a mesh one", "add --light")
+    with ExitStack() as stack:
+        prediction = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction", report))
         names = item_names(prediction)
         rows = select_rows(names, request.rows, request.names)
         givers = _givers(request, names, rows)
         stems = file_stems(names)
-        make_folder(request.out_dir)
-        pictures, videos, labels, lines = [], [], [], []
-        with report.task("relight", total=len(rows)) as task:
+        change = {row: _change(request, stems[givers[row]]) for row in rows}
+        whole = _change(request, "each_other") if request.swap else change[rows[0]]
+        some, mark = subset_mark(stems, rows), canvas.mark
+        stack.enter_context(hold_folder(request.out_dir))
+        *stems, sheet_stem, file_stem = claim_stems(request.out_dir, [*stems, "sheet", whole], prediction.digest)
+        path = request.out_dir / f"{file_stem}{some}.h5" if changes else None
+        pictures, videos, meshes, labels, lines = [], [], (), [], []
+        with ExitStack() as writers, report.task("relight", total=len(rows)) as task:
+            items = {row: f"{stems[row]}.{change[row]}.png" for row in rows}
+            if path:
+                put = writers.enter_context(edited_prediction(path, prediction, [*items.values()], whole, report))
             for row, scene in usable_scenes(prediction, rows, report):
                 scene = with_photo(scene) if request.photo else scene
                 relit = replace(scene, light=_light(request, prediction["light"][givers[row]]))
-                if changes or request.swap:
-                    change = _change(request, stems[givers[row]])
-                    own, frontal = _stills(relit, relit.light[None], canvas)
-                    pictures.append(write_png(request.out_dir / f"{stems[row]}.{change}.png", own[0]))
-                    pictures.append(write_png(request.out_dir / f"{stems[row]}.{change}.frontal.png", frontal[0]))
+                if path:
+                    put(items[row], row, relit)
+                    for title, view in (("", relit.view), (".frontal", torch.zeros(6))):
+                        picture = canvas.draw(relit, view[None], lit(relit), fov=relit.fov)[0]
+                        file = request.out_dir / f"{stems[row]}.{change[row]}{title}{mark}.png"
+                        pictures.append(write_png(file, picture))
                 if request.sweep:
-                    frames = light(relit, FRAMES, canvas)
-                    videos += write_video(request.out_dir, f"{stems[row]}.sweep", frames, request.video_formats)
+                    frames, name = light(relit, FRAMES, canvas), _sweep(stems[row], change[row]) + mark
+                    videos += write_video(request.out_dir, name, frames, request.video_formats)
                     if len(lines) < MOST_SHEET_ROWS:
                         labels.append(names[row])
                         lines.append(_line(scene, relit, canvas))
                 task.advance(1, stems[row])
+        if path:
+            meshes = edited_meshes(path, request.formats, "shaded", report)
         sheet = None
         if lines:
             drawn = contact_sheet(lines, labels, cell=min(192, request.size))
-            sheet = write_png(request.out_dir / "sheet.sweep.png", drawn)
-    return RelightResult(tuple(pictures), tuple(videos), sheet)
+            sheet = write_png(request.out_dir / f"{_sweep(sheet_stem, whole)}{some}{mark}.png", drawn)
+    return RelightResult(tuple(pictures), tuple(videos), sheet, path, tuple(meshes))
 
 
 def _givers(request: RelightRequest, names: Sequence[str], rows: Sequence[int]) -> dict[int, int]:
@@ -134,20 +161,18 @@ def _change(request: RelightRequest, giver: str) -> str:
     parts += [f"light_{request.lamp[0]:g}_{request.lamp[1]:g}"] if request.lamp else []
     parts += [f"ambient_{request.ambient:g}"] if request.ambient is not None else []
     parts += [f"diffuse_{request.diffuse:g}"] if request.diffuse is not None else []
+    parts += ["albedo"] if not request.photo else []
     return "_".join(parts)
 
 
-def _stills(scene: Scene, lights: Tensor, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
-    """Under each of the lights, from the input's view and from the front: (N, size, size, 3) each."""
-    textures, front = lit(scene, lights), torch.zeros(len(lights), 6)
-    own = canvas.draw(scene, scene.view.expand(len(lights), 6), textures, fov=scene.fov)
-    return own, canvas.draw(scene, front, textures, fov=scene.fov)
+def _sweep(stem: str, change: str) -> str:
+    return ".".join(filter(None, [stem, change, "sweep"]))
 
 
 def _line(scene: Scene, relit: Scene, canvas: Canvas) -> dict[str, np.ndarray]:
     """A row of the sheet, as in the paper's figure: the input, then the lamp on every side."""
     lights = torch.cat([scene.light[None], circling_lights(relit, len(SIDES))])
-    own, frontal = _stills(scene, lights, canvas)
-    return {"input": canvas.photo(scene), "as it is": own[0]} | {
-        title: picture for title, picture in zip(("frontal", *SIDES), frontal, strict=True)
-    }
+    front = canvas.draw(scene, torch.zeros(len(lights), 6), lit(scene, lights), fov=scene.fov)
+    own = canvas.draw(scene, scene.view[None], lit(scene), fov=scene.fov)[0]
+    titles = ("frontal", *SIDES)
+    return {"input": canvas.photo(scene), "as it is": own} | dict(zip(titles, front, strict=True))

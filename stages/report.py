@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.io.files import make_folder, write_file
+from stages.io.files import hold_file, write_file
 from stages.pages import find_sources, page, read_items, read_overview, to_json
 from stages.progress import Report, Silent
 
@@ -36,8 +36,8 @@ def run(request: ReportRequest, *, report: Report = Silent()) -> ReportResult:
     when writing fails.
     """
     sources = find_sources(request.inputs)
-    items = read_items(sources.prediction, sources.scores, request.most, report)
-    content = page(to_json(read_overview(sources)), to_json(items)).encode()
-    make_folder(request.out.parent)
-    write_file(request.out, content)
+    with hold_file(request.out):
+        items = read_items(sources.prediction, sources.scores, request.most, report)
+        content = page(to_json(read_overview(sources)), to_json(items)).encode()
+        write_file(request.out, content)
     return ReportResult(request.out, len(items["items"]), items["total"], len(content))

@@ -24,6 +24,7 @@ __all__ = ["BACKGROUND", "SCENE_FIELDS", "Canvas", "make_canvas", "scene_of", "u
 SCENE_FIELDS = ("image", "canonical_depth", "albedo", "light", "view")
 TEXTURE = 256  # least side of a texture in pixels: enlarged smoothly, where the renderer's own way would show facets
 SMALLEST, LARGEST = 16, 2048  # pixels
+SIZE = 512
 BACKGROUND = "#ebebeb"
 AT_ONCE = 8  # frames; as many pictures are in memory with all that it takes to draw them
 
@@ -58,7 +59,7 @@ def usable_scenes(prediction: Artifact, rows: Sequence[int], report: Report) -> 
 
 
 def make_canvas(
-    size: int = 512, background: str = BACKGROUND, device: str | None = None, report: Report = Silent()
+    size: int = SIZE, background: str = BACKGROUND, device: str | None = None, report: Report = Silent()
 ) -> "Canvas":
     """background: a colour's name in CSS or #rrggbb; device: None is CUDA where there is one;
     report: for the Canvas.
@@ -82,6 +83,13 @@ class Canvas:
     background: tuple[float, float, float]
     device: torch.device
     report: Report  # hears how many pictures of a series are drawn
+
+    @property
+    def mark(self) -> str:
+        """What in a file's name tells its pictures from those of another size or background: "+256px", "+ffffff"."""
+        colour = "".join(f"{round(value * 255):02x}" for value in self.background)
+        size = f"+{self.size}px" if self.size != SIZE else ""
+        return size + (f"+{colour}" if f"#{colour}" != BACKGROUND else "")
 
     def draw(self, scene: Scene, views: Tensor, textures: Tensor, *, fov: float = FOV) -> np.ndarray:
         """(T, size, size, 3) uint8 pictures of the scene's surface.

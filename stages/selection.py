@@ -1,11 +1,14 @@
 """Which items of a prediction a command is about."""
 
+import hashlib
 from collections.abc import Sequence
 
 from stages.artifact import Artifact
 from stages.errors import InputError, UsageError
 
-__all__ = ["item_names", "select_rows"]
+__all__ = ["item_names", "select_rows", "subset_mark"]
+
+LONGEST_MARK = 60
 
 
 def item_names(prediction: Artifact) -> list[str]:
@@ -27,3 +30,12 @@ def select_rows(names: Sequence[str], rows: Sequence[int], wanted: Sequence[str]
         if name not in names:
             raise UsageError(f"--only {name!r}", "no item has this name", f"the first one is {names[0]!r}")
     return sorted(set(rows) | {row for row, name in enumerate(names) if name in wanted})
+
+
+def subset_mark(stems: Sequence[str], rows: Sequence[int]) -> str:
+    """What in the name of a file about several items tells it from that about others: "" for all, "+ann+bob"."""
+    if len(rows) == len(stems):
+        return ""
+    mark = "".join(f"+{stems[row]}" for row in rows)
+    digest = hashlib.sha256(mark.encode()).hexdigest()[:8]
+    return mark if len(mark) <= LONGEST_MARK else f"+{len(rows)}-items-{digest}"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from stages.checkpoint import TrainingState
+from stages.core.imitation import imitation
 from stages.core.model import Sym3D
 from stages.core.objective import objective, supervised_objective
 from stages.data.batches import batch_flips, batch_rows, batch_trials
@@ -34,13 +35,17 @@ class TrainingImages:
 
 
 class Losses(nn.Module):
-    """The objective as a module, whose gradients several processes can share."""
+    """The objective as a module, whose gradients several processes can share; ``teacher`` is who is imitated first."""
 
-    def __init__(self, model: Sym3D, features: nn.Module | None):
+    def __init__(self, model: Sym3D, features: nn.Module | None, teacher: Sym3D | None = None):
         super().__init__()
-        self.model, self.features = model, features
+        self.model, self.features, self.teacher = model, features, teacher
 
-    def forward(self, image: Tensor, truth: tuple[Tensor, Tensor] | None = None, **settings) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, truth: tuple[Tensor, Tensor] | None = None, *, imitate: bool = False, **settings
+    ) -> dict[str, Tensor]:
+        if imitate:
+            return imitation(self.model, self.teacher, image, precision=settings["precision"])
         if truth is not None:
             shared = {key: settings[key] for key in ("precision", "gather")}
             return supervised_objective(self.model, image, *truth, **shared)
@@ -77,11 +82,13 @@ def take_step(
         parts = losses(
             batch.contiguous(memory_format=torch.channels_last),
             truth,
+            imitate=step < optim.imitate_steps,
             flip=loss.flip_start if early else loss.flip,
             perceptual=loss.perceptual,
             smooth=loss.smoothness,
             yaw_spread=loss.yaw_spread,
             yaw_weight=YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
+            elevation=loss.elevation,
             trials=None if trials is None else _upload(trials[:, mine], device),
             precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
             gather=ranks.gather,
@@ -142,7 +149,7 @@ def _trials(recipe: Recipe, step: int) -> Tensor | None:
     if step >= recipe.optim.search_steps:
         return None
     nearer = 1 - step / recipe.optim.search_steps / 2
-    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch)
+    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch, recipe.loss.elevation or 0.0)
 
 
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:

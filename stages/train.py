@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stages.artifact import make_provenance, open_artifact
 from stages.checkpoint import TrainingState, restore, save, save_patiently
+from stages.core.model import Sym3D
 from stages.device import flushing_denormals, pick_device
 from stages.errors import (
     DivergedError,
@@ -27,7 +28,7 @@ from stages.errors import (
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import best_of, best_so_far, forget_others, keep_previous, numbered, score_of
-from stages.loading import build_features, build_model, start_from
+from stages.loading import Loaded, build_features, build_model, load_model, start_from
 from stages.memory import keeping_memory
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
@@ -91,11 +92,12 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
 def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
     state = _fresh_state(recipe)
-    initial, notes = _initialise(state, recipe)
+    first = load_model(recipe.optim.init) if recipe.optim.init else None
+    teacher, notes = _initialise(state, recipe, first)
     features, origin = build_features(recipe)
     if features is not None:
         features.to(pick_device(), memory_format=torch.channels_last)
-    parents = [data.parent, *origin, *initial]
+    parents = [data.parent, *origin, *([first.parent] if first else [])]
     if checkpoint.exists() and not request.overwrite:
         check_same_run(checkpoint, recipe, parents)
         restore(checkpoint, state)
@@ -142,7 +144,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         log()  # a saved run has a complete log
 
         def write() -> None:
-            if saved not in (0, state.step):
+            if saved not in (0, state.step) and checkpoint.exists():  # somebody may have taken it away
                 keep_previous(checkpoint, saved, recipe.run.keep_last)
             save(checkpoint, state, provenance, total)
 
@@ -172,7 +174,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
         try:
             for row in state.log:
                 report.figures(row)
-            losses = ranks.wrap(Losses(state.model, features))
+            losses = ranks.wrap(Losses(state.model, features, teacher))
             while state.step < total and not stopped:
                 started = time.perf_counter()
                 unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, saved))
@@ -200,10 +202,10 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                         if not saved:  # nor may a run that is replaced be resumed beside it
                             checkpoint.unlink(missing_ok=True)
                         save_patiently(lambda: save(best_of(checkpoint), state, provenance, total), stopping, report)
+                if judged and ranks.first:  # before the save: a run that goes on from there does not draw it
+                    _draw_samples(request.run_dir / "samples" / f"step-{state.step:07d}.png", state, data, report)
                 if kept:
                     keep()
-                if judged and ranks.first:
-                    _draw_samples(request.run_dir / "samples" / f"step-{state.step:07d}.png", state, data, report)
                 if state.step >= SETTLED:
                     for sign in sorted(set(signs) - warned):
                         report.warn(f"step {state.step}: {sign}")
@@ -294,14 +296,16 @@ def _draw_samples(path: Path, state: TrainingState, data: _Data, report: Report)
         report.warn(str(error))
 
 
-def _initialise(state: TrainingState, recipe: Recipe) -> tuple[list[dict], list[str]]:
-    """Give a fresh state the weights of optim.init; returns what start_from says."""
-    if recipe.optim.init is None:
-        return [], []
-    parent, notes = start_from(state.model, recipe.model, recipe.optim.init)
+def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> tuple[Sym3D | None, list[str]]:
+    """Give a fresh state the weights of optim.init, or return that model to be imitated; and what start_from says."""
+    if first is None:
+        return None, []
+    if recipe.optim.imitate_steps:
+        return first.model.to(pick_device(), memory_format=torch.channels_last), []
+    notes = start_from(state.model, recipe.model, first)
     if state.average is not None:
         state.average.load_state_dict(state.model.state_dict())
-    return [parent], notes
+    return None, notes
 
 
 def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) -> dict[str, float]:

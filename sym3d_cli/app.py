@@ -1,10 +1,12 @@
 """The Typer app: global options, the commands, and how every error becomes one line and an exit code."""
 
 import errno
+import functools
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -37,6 +39,7 @@ from sym3d_cli.commands import (
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
 from sym3d_cli.text import register_plain
+from sym3d_cli.waiting import WAITING
 
 __all__ = ["EXIT_CODES", "app", "main"]
 
@@ -122,6 +125,20 @@ def explain(error: BaseException, command: str | None, *, debug: bool) -> int:
     return 1
 
 
+def said_to_load(main: Callable) -> Callable:
+    """The command, whose first seconds go into loading libraries, with a word about it on a terminal."""
+
+    @functools.wraps(main)
+    def run(*args, **options):
+        options["context"].obj.wait("loading")
+        try:
+            return main(*args, **options)
+        finally:
+            WAITING.stop()
+
+    return run
+
+
 app = typer.Typer(
     cls=OneLineErrors,
     invoke_without_command=True,
@@ -151,7 +168,7 @@ for name, module in {
     "bench": bench,
     "doctor": doctor,
 }.items():
-    app.command(name, epilog=epilog(module.EXAMPLES))(module.main)
+    app.command(name, epilog=epilog(module.EXAMPLES))(said_to_load(module.main))
 app.add_typer(models.app, name="models", epilog=epilog(models.EXAMPLES))
 app.add_typer(recipes.app, name="recipes", epilog=epilog(recipes.EXAMPLES))
 

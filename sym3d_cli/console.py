@@ -18,6 +18,7 @@ from rich.text import Text
 
 from sym3d_cli.live import QUICK, Bar, Display, rate
 from sym3d_cli.text import clean
+from sym3d_cli.waiting import WAITING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +31,14 @@ WRAPPED = 15  # letters: longer cells may take several lines
 
 def error_line(text: str) -> None:
     """``sym3d: error: text`` on stderr, exactly one line."""
+    WAITING.stop()
     print(f"sym3d: error: {clean(text)}", file=sys.stderr, flush=True)
 
 
 def print_json(value: object) -> None:
     """One JSON document on stdout, of a stage's result for example: paths become strings, floats that JSON has no word
     for become null."""
+    WAITING.stop()
     print(json.dumps(_jsonable(value), indent=2), flush=True)
 
 
@@ -53,8 +56,10 @@ def _jsonable(value: object) -> object:
 
 def print_lines(lines: Sequence[object]) -> None:
     """One line each on stdout, such as the paths that were written."""
+    WAITING.stop()
     for line in lines:
         print(clean(line))
+    sys.stdout.flush()
 
 
 def print_wrapped(lines: Sequence[object]) -> None:
@@ -62,6 +67,7 @@ def print_wrapped(lines: Sequence[object]) -> None:
     if not sys.stdout.isatty():
         print_lines(lines)
         return
+    WAITING.stop()
     width = Console(file=sys.stdout).width
     for line in map(clean, lines):
         indent = " " * (len(line) - len(line.lstrip()) + 4)
@@ -73,6 +79,7 @@ def print_table(columns: Sequence[object], rows: Sequence[Sequence[object]], spa
 
     spare: columns that a narrow terminal is not shown, the first one first.
     """
+    WAITING.stop()
     columns, *rows = [[clean(cell) for cell in row] for row in [columns, *rows]]
     if not sys.stdout.isatty():
         for line in [columns, *rows]:
@@ -135,11 +142,19 @@ class Reporter:
         """
         shown = self._bar if self.verbosity >= 0 and self.console.is_interactive else self._lines
         self._tasks += 1
+        WAITING.stop()
         try:
             with shown(title, total, done) as task:
                 yield task
         finally:
             self._tasks -= 1
+            if not self._tasks:
+                self.wait("working")
+
+    def wait(self, words: str) -> None:
+        """Until there is something else to see, say on a terminal that the program is at work."""
+        if self.verbosity >= 0:
+            WAITING.start(self.console, words)
 
     @contextmanager
     def _lines(self, title: str, total: int, done: int) -> Iterator["Lines"]:

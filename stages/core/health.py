@@ -25,6 +25,8 @@ def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
 def collapsed(angles: Float[Tensor, "b 3"]) -> bool:
     """Whether the viewpoints of a batch, in radians, are all turned far and by as much, to one side or to either."""
     turned = angles.abs()
+    if len(turned) < 2:
+        return False  # there is no spread of one
     return bool(((turned.mean(0) > math.radians(25)) & (turned.std(0) < math.radians(8))).any())
 
 

@@ -16,6 +16,7 @@ from stages.core.trim import TRIM, faces_within, kept_faces, vertex_normals
 
 __all__ = ["Mesh", "grid_mesh", "to_camera", "to_world"]
 
+COARSEST = 8  # rows and columns of a grid that few triangles are taken from
 # fast_simplification takes edges in the order of their error only above a fixed error. At 100 units to the metre our
 # shapes are above it: at a third of their triangles they then keep to within 0.03 mm, without it to within 0.08 mm.
 SIMPLIFY_SCALE = 100.0
@@ -86,7 +87,14 @@ def grid_mesh(
     if solid:
         faces = manifold(faces, len(points))
     if triangles is not None:
-        points, faces = _simplified(points, faces, triangles, solid)
+        while (simpler := _simplified(points, faces, triangles, solid)) is None:
+            # The outline alone has more: it has fewer vertices where there are fewer rows and columns.
+            shape = tuple(side // 2 for side in shape)
+            if min(shape) < COARSEST:
+                raise ValueError(f"its surface cannot be had with {triangles} triangles")
+            points, faces = _surface(depth, kept, shape, fov)
+            faces = manifold(faces, len(points)) if solid else faces
+        points, faces = simpler
     used, faces = faces.unique(return_inverse=True)
     points = points[used]
 
@@ -120,8 +128,8 @@ def _surface(depth: Tensor, kept: Tensor, shape: tuple[int, int], fov: float) ->
     return points.flatten(0, 1), faces_within(kept, depth.shape, u, v)
 
 
-def _simplified(points: Tensor, faces: Tensor, triangles: int, solid: bool) -> tuple[Tensor, Tensor]:
-    """The same surface with at most so many triangles, counting those that a ``solid`` will get.
+def _simplified(points: Tensor, faces: Tensor, triangles: int, solid: bool) -> tuple[Tensor, Tensor] | None:
+    """The same surface with at most so many triangles, counting those that a ``solid`` will get; None where that fails.
 
     A bare rim costs nothing to move inwards, and corners would be lost. A skirt makes it a sharp edge, which does
     cost; the rim is never joined with the skirt's foot, the new rim, so what doesn't touch that is the surface.
@@ -136,7 +144,7 @@ def _simplified(points: Tensor, faces: Tensor, triangles: int, solid: bool) -> t
         points, cloth = torch.from_numpy(vertices / SIMPLIFY_SCALE), torch.from_numpy(corners).long()
         faces = cloth[~torch.isin(cloth, open_edges(cloth)).any(1)]
         if stuck or not len(faces):
-            raise ValueError(f"its surface cannot be had with {triangles} triangles")
+            return None
         if solid:
             faces = manifold(faces, len(points))
         target = target * 7 // 8

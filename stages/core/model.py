@@ -72,7 +72,8 @@ class Sym3D(nn.Module):
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
     tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
-    lit and turned the other way explains the images as well. ``symmetric`` makes canonical depth and albedo exactly
+    lit and turned the other way explains the images as well. Its middle is ``dome_below`` that of the image, as a share
+    of the height: for things that are nearest low down. ``symmetric`` makes canonical depth and albedo exactly
     symmetric, each the mean of itself and its mirror image, and the viewpoint of a mirrored image the mirrored
     viewpoint, which is left to explain what is not symmetric. ``mirrored`` names the maps that symmetry is assumed of.
     Without ``light``, the albedo has all the shading to itself. ``border`` columns on the left and the right have a
@@ -98,6 +99,7 @@ class Sym3D(nn.Module):
         fov: float = FOV,
         confidence: bool = True,
         convex_prior: float = 0.0,
+        dome_below: float = 0.0,
         symmetric: bool = False,
         mirrored: Sequence[str] = ("depth", "albedo"),
         light: bool = True,
@@ -120,7 +122,7 @@ class Sym3D(nn.Module):
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
         self.register_buffer("in_a_mirror", torch.tensor(IN_A_MIRROR, dtype=torch.float32), persistent=False)
-        self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
+        self.register_buffer("prior", convex_prior * _dome(size, dome_below), persistent=False)
 
     @property
     def background_depth(self) -> float:
@@ -223,16 +225,31 @@ class Sym3D(nn.Module):
         self, depth: Float[Tensor, "b h w"], canonical_image: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 6"]
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
         """Steps 7 and 8: image, depth and valid from a viewpoint; see :class:`Reconstruction`."""
-        depth, covered = rasterise_depth(view_points(depth, view, self.fov), fov=self.fov)
-        margin = (self.depth_max - self.depth_min) / 2
-        depth = torch.where(covered, depth.clamp(self.depth_min - margin, self.background_depth), self.background_depth)
-        sources = view_sources(depth, view, self.fov)
-        image = F.grid_sample(canonical_image, sources, mode="bilinear", align_corners=self.align_corners)
-        return image, depth, depth < self.background_depth
+        limits = (self.depth_min, self.depth_max)
+        return look(depth, canonical_image, view, limits, fov=self.fov, align_corners=self.align_corners)
 
 
-def _dome(size: int) -> Float[Tensor, "h w"]:
-    """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings the middle nearer."""
+def look(
+    depth: Float[Tensor, "b h w"],
+    canonical_image: Float[Tensor, "b 3 h w"],
+    view: Float[Tensor, "b 6"],
+    limits: tuple[float, float],
+    *,
+    fov: float = FOV,
+    align_corners: bool = True,
+) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    """Steps 7 and 8 for depths within ``limits``, in metres: image, depth and valid as in :class:`Reconstruction`."""
+    margin = (limits[1] - limits[0]) / 2
+    background = limits[1] + margin
+    depth, covered = rasterise_depth(view_points(depth, view, fov), fov=fov)
+    depth = torch.where(covered, depth.clamp(limits[0] - margin, background), background)
+    sources = view_sources(depth, view, fov)
+    image = F.grid_sample(canonical_image, sources, mode="bilinear", align_corners=align_corners)
+    return image, depth, depth < background
+
+
+def _dome(size: int, below: float) -> Float[Tensor, "h w"]:
+    """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings its middle nearer."""
     axis = (torch.arange(size) - (size - 1) / 2) * (64 / size)
-    dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - axis[:, None] ** 2 / (2 * 26**2))
+    dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - (axis[:, None] - 64 * below) ** 2 / (2 * 26**2))
     return dome - dome.mean()

@@ -16,7 +16,7 @@ from stages.core.geometry import depth_normals
 from stages.core.lighting import shade
 from stages.core.raster import rasterise_depth
 
-__all__ = ["Scene", "blend", "light_from", "lit", "photographed", "symmetric", "with_photo"]
+__all__ = ["Scene", "blend", "light_from", "lit", "photographed", "shading", "symmetric", "with_photo"]
 
 # A surface further than this from the line of sight smears its pixels; nearer than the second it shows them well.
 GRAZING, FACING = 80.0, 60.0  # degrees
@@ -48,7 +48,7 @@ def light_from(x: float, y: float, ambient: float, diffuse: float) -> Float[Tens
 def lit(scene: Scene, lights: Float[Tensor, "n 5"] | None = None) -> Float[Tensor, "n 3 h w"]:
     """The canonical image, albedo times shading, under each of these lights; None is the scene's own."""
     lights = scene.light[None] if lights is None else lights
-    return scene.albedo * _shading(scene, lights)[:, None]
+    return scene.albedo * shading(scene, lights)[:, None]
 
 
 def photographed(scene: Scene) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h w"]]:
@@ -106,13 +106,14 @@ def blend(first: Scene, second: Scene, amount: float) -> Scene:
     return replace(first, **mixed | {"light": torch.cat([mixed["light"][:2], direction])})
 
 
-def _shading(scene: Scene, lights: Float[Tensor, "n 5"]) -> Float[Tensor, "n h w"]:
+def shading(scene: Scene, lights: Float[Tensor, "n 5"]) -> Float[Tensor, "n h w"]:
+    """Canonical shading under each of these lights."""
     normal = depth_normals(scene.depth[None], scene.fov).expand(len(lights), -1, -1, -1)
     return shade(normal, lights[:, 0], lights[:, 1], lights[:, 2:])
 
 
 def _unlit(scene: Scene, colour: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-    return colour / _shading(scene, scene.light[None]).clamp(min=DARKEST)
+    return colour / shading(scene, scene.light[None]).clamp(min=DARKEST)
 
 
 def _slerp(first: Float[Tensor, " 3"], second: Float[Tensor, " 3"], amount: float) -> Float[Tensor, " 3"]:

@@ -1,5 +1,7 @@
 """One mesh in the formats of other programs: each function gives file names and contents, the main file first."""
 
+from functools import partial
+
 import numpy as np
 import torch
 import trimesh
@@ -13,6 +15,7 @@ from stages.io.usdz import usdz
 __all__ = ["FORMATS"]
 
 MILLIMETRES = 1000.0
+VERTICES, INDICES = 34962, 34963  # targets of buffers, by glTF's numbers
 
 
 def obj(mesh: Mesh, colours: np.ndarray, name: str) -> dict[str, bytes]:
@@ -29,14 +32,21 @@ def obj(mesh: Mesh, colours: np.ndarray, name: str) -> dict[str, bytes]:
     return {f"{name}.obj": text.encode("ascii"), **files}
 
 
-def glb(mesh: Mesh, colours: np.ndarray, name: str) -> dict[str, bytes]:
-    """Binary glTF 2.0 with one PBR material: no metal, fully rough, and the texture in it (sRGB, as glTF has it)."""
+def glb(mesh: Mesh, colours: np.ndarray, name: str, *, baked: bool = False) -> dict[str, bytes]:
+    """Binary glTF 2.0 with one PBR material: no metal, fully rough, and the texture in it (sRGB, as glTF has it).
+
+    baked: the texture has its light in it, so whoever knows KHR_materials_unlit shows it as it is.
+    """
     material = PBRMaterial(
         baseColorTexture=Image.fromarray(colours), metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True, name=name
     )
     scene = trimesh.Scene()
     scene.add_geometry(_textured(mesh, material), geom_name=name, node_name=name)
-    return {f"{name}.glb": trimesh.exchange.gltf.export_glb(scene, include_normals=True)}
+    return {
+        f"{name}.glb": trimesh.exchange.gltf.export_glb(
+            scene, include_normals=True, tree_postprocessor=partial(_finish, unlit=baked)
+        )
+    }
 
 
 def ply(mesh: Mesh, colours: np.ndarray, name: str) -> dict[str, bytes]:
@@ -59,6 +69,20 @@ def stl(mesh: Mesh, colours: np.ndarray, name: str) -> dict[str, bytes]:
 
 
 FORMATS = {"obj": obj, "glb": glb, "ply": ply, "stl": stl, "usdz": usdz, "points": points}
+
+
+def _finish(document: dict, *, unlit: bool) -> None:
+    """What trimesh leaves out of a glTF document: what its buffers are for, and a material without lights."""
+    for primitive in (primitive for mesh in document["meshes"] for primitive in mesh["primitives"]):
+        for accessor, target in [
+            (primitive["indices"], INDICES),
+            *((at, VERTICES) for at in primitive["attributes"].values()),
+        ]:
+            document["bufferViews"][document["accessors"][accessor]["bufferView"]]["target"] = target
+    if unlit:
+        document["extensionsUsed"] = ["KHR_materials_unlit"]
+        for material in document["materials"]:
+            material["extensions"] = {"KHR_materials_unlit": {}}
 
 
 def _trimesh(mesh: Mesh, visual) -> trimesh.Trimesh:

@@ -13,7 +13,7 @@ from stages.io.files import make_folder, write_file
 from stages.io.mesh_formats import FORMATS
 from stages.io.usdz import require_usd
 
-__all__ = ["FORMATS", "POSES", "TEXTURES", "build_mesh", "check_choices", "export_name", "write_meshes"]
+__all__ = ["FORMATS", "POSES", "TEXTURES", "build_mesh", "check_choices", "export_name", "write_mesh", "write_meshes"]
 
 POSES = ("canonical", "input")
 RESOLUTIONS = (16, 512)
@@ -91,10 +91,22 @@ def write_meshes(
     """
     check_choices(formats, **choices)
     mesh, colours = build_mesh(item, stem, fov=fov, **choices)
+    baked = choices.get("texture", "albedo") != "albedo"
+    return write_mesh(mesh, colours, folder, export_name(stem, **choices), formats, baked=baked)
+
+
+def write_mesh(
+    mesh: Mesh, colours: np.ndarray, folder: Path, name: str, formats: Sequence[str], *, baked: bool
+) -> list[Path]:
+    """Write a mesh and its texture, (S, S, 3) uint8, in each format; returns the paths, the mesh files first.
+
+    baked: the texture has its light in it. Raises OutputError when writing fails.
+    """
     make_folder(folder)
     meshes, extras = [], []
     for kind in dict.fromkeys(formats):
-        main, *others = FORMATS[kind](mesh, colours, export_name(stem, **choices)).items()
+        light = {"baked": baked} if kind == "glb" else {}  # the others have no word for it
+        main, *others = FORMATS[kind](mesh, colours, name, **light).items()
         # The mesh last: once it is there, all that it refers to is there too.
         extras += [write_file(folder / path, content) for path, content in others]
         meshes.append(write_file(folder / main[0], main[1]))

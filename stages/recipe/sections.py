@@ -75,6 +75,8 @@ class ModelSection(_Section):
     """Predict confidence maps, which let parts of an image be asymmetric."""
     convex_prior: float = Field(0.0, ge=0, le=10)
     """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
+    dome_below: float = Field(0.0, ge=-0.5, le=0.5)
+    """How far below the image's middle the dome has its own, as a share of the height; 0.35 for cars from above."""
     symmetric: bool = False
     """Make canonical depth and albedo exactly symmetric instead of probably, so that one reconstruction is enough, and
     the viewpoint of a mirrored image the mirrored viewpoint."""
@@ -127,6 +129,10 @@ class LossSection(_Section):
     yaw_spread_steps: int = Field(0, ge=0, le=10**9)
     """Over how many steps the weight of yaw_spread falls to nothing; 0: it stays."""
 
+    elevation: float | None = Field(None, ge=0, le=60)
+    """Degrees that the camera looks down in the canonical pose at things that stand upright on the ground: yaw_spread
+    and the search then know that turning one is a roll too; left out: pictures roll little."""
+
     @model_validator(mode="after")
     def _self_is_named(self):
         if self.features == "self" and self.features_path is None:
@@ -163,7 +169,11 @@ class OptimSection(_Section):
     """Of the networks and features; auto: bfloat16 where the processor itself multiplies in it, float32 elsewhere."""
     init: Line | None = None
     """Start from the weights of this checkpoint, run folder or shipped model (averaged ones where it has them) instead
-    of fresh ones; its size must be the same, its width the same or a fraction 1/k: networks are widened then."""
+    of fresh ones; its size must be the same, its width the same or a fraction 1/k: networks are widened then. A model
+    of another size or width can be imitated: imitate_steps."""
+    imitate_steps: int = Field(0, ge=0, le=10**9)
+    """The first so many steps learn from fresh weights to say what the model of init says of the same images, whatever
+    its size and width; 0: its weights are taken over."""
     search_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps try random viewpoints on the prior's shape in the batch's mean albedo; 0: none."""
 
@@ -171,6 +181,12 @@ class OptimSection(_Section):
     def _one_length(self):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        return self
+
+    @model_validator(mode="after")
+    def _imitates_someone(self):
+        if self.imitate_steps and self.init is None:
+            raise ValueError("imitate_steps needs init (or --init), the model to imitate")
         return self
 
 

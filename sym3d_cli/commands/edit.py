@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from sym3d_cli.console import print_json, print_lines
-from sym3d_cli.options import AsJson, Background, Beside, Device, Only, PictureSize, Rows, VideoFormats, names
+from sym3d_cli.options import AsJson, Background, Beside, Device, Meshes, Only, PictureSize, Rows, VideoFormats, names
 
 EXAMPLES = (
     "sym3d edit faces.sym3d/prediction.h5 -o edited --frontal --symmetric",
+    "sym3d edit faces.sym3d/prediction.h5 -o edited --symmetric --export glb",
     "sym3d edit faces.sym3d/prediction.h5 -o edited --only ann.png --towards bob.png --video-format webp",
 )
 
@@ -29,6 +30,7 @@ def main(
         str | None,
         typer.Option("--towards", metavar="NAME", help="Blend each item into this one: a strip and a video."),
     ] = None,
+    export: Meshes = "",
     rows: Rows = None,
     only: Only = None,
     video_format: VideoFormats = "mp4,gif",
@@ -46,6 +48,7 @@ def main(
         frontal=frontal,
         symmetric=symmetric,
         towards=towards,
+        formats=names(export),
         rows=tuple(rows or ()),
         names=tuple(only or ()),
         video_formats=names(video_format),
@@ -54,5 +57,6 @@ def main(
         device=device,
     )
     result = run(request, report=context.obj)
-    paths = [*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])]
+    sheet = [result.sheet] if result.sheet else []
+    paths = [*result.pictures, *result.videos, *sheet, *result.predictions, *result.meshes]
     print_json(result) if as_json else print_lines(paths)

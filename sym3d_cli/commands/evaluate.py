@@ -12,7 +12,7 @@ EXAMPLES = (
     "sym3d eval --metric side,mad",
     "sym3d eval runs/small data/synfaces.h5 --baseline null-depth,average-depth",
     "sym3d eval faces.sym3d/prediction.h5 data/synfaces.h5 --json",
-    "sym3d eval runs/small --metric depthcorr",
+    "sym3d eval runs/small data/synfaces128.h5 --metric depthcorr --upscale",
     "sym3d eval runs/cats data/cats.h5 --metric convexity",
 )
 PRINTED = {
@@ -46,6 +46,7 @@ def main(
         str, typer.Option("--baseline", help="Baselines on the same images: null-depth, average-depth.")
     ] = "",
     split: Split = "test",
+    upscale: Annotated[bool, typer.Option("--upscale", help="Judge a smaller model at the data's size.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The sym3d.scores file to write; its sheet goes beside it.")
     ] = None,
@@ -64,6 +65,7 @@ def main(
         split=str(split),
         metrics=names(metric),
         baselines=names(baseline),
+        upscale=upscale,
         out=out,
         batch=batch,
         ema=ema,

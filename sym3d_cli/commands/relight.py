@@ -14,6 +14,7 @@ from sym3d_cli.options import (
     Device,
     Diffuse,
     Light,
+    Meshes,
     Only,
     PictureSize,
     Rows,
@@ -24,6 +25,7 @@ from sym3d_cli.options import (
 
 EXAMPLES = (
     "sym3d relight faces.sym3d/prediction.h5 -o relit --row 0 --light -1,0.5 --ambient 0.2 --diffuse 0.8",
+    "sym3d relight faces.sym3d/prediction.h5 -o relit --light 1,0 --export glb",
     "sym3d relight faces.sym3d/prediction.h5 --sweep",
     "sym3d relight faces.sym3d/prediction.h5 -o relit --only ann.png --from bob.png",
     "sym3d relight faces.sym3d/prediction.h5 -o relit --only ann.png --only bob.png --swap",
@@ -45,6 +47,7 @@ def main(
     rows: Rows = None,
     only: Only = None,
     photo: Annotated[bool, typer.Option(help="Keep the photograph's detail, or show the model's albedo alone.")] = True,
+    export: Meshes = "",
     video_format: VideoFormats = "mp4,gif",
     size: PictureSize = 512,
     background: Background = "#ebebeb",
@@ -66,11 +69,13 @@ def main(
         rows=tuple(rows or ()),
         names=tuple(only or ()),
         photo=photo,
+        formats=names(export),
         video_formats=names(video_format),
         size=size,
         background=background,
         device=device,
     )
     result = run(request, report=context.obj)
-    paths = [*result.pictures, *result.videos, *([result.sheet] if result.sheet else [])]
+    rest = [path for path in (result.sheet, result.prediction) if path]
+    paths = [*result.pictures, *result.videos, *rest, *result.meshes]
     print_json(result) if as_json else print_lines(paths)

@@ -64,7 +64,7 @@ def main(
     if recipe.endswith(".toml") and found != Path(recipe):
         report.note(f"{recipe} is not here: this is the recipe that comes with sym3d, {found}")
     if check:
-        print_json(loaded.model_dump()) if as_json else print(loaded.text(), end="")
+        print_json(loaded.model_dump()) if as_json else print_lines(loaded.text().splitlines())
         return
 
     from stages.train import TrainRequest, run

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sym3d_cli.console import print_json
+from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import AsJson, Looked, MostItems
 
 EXAMPLES = ("sym3d view runs/cats", "sym3d view runs --port 8080", "sym3d view faces.sym3d/prediction.h5")
@@ -28,6 +28,6 @@ def main(
     request = ViewRequest(tuple(inputs), host, port, most)
 
     def ready(url: str) -> None:
-        print_json({"url": url}) if as_json else print(url, flush=True)
+        print_json({"url": url}) if as_json else print_lines([url])
 
     run(request, ready=ready, report=context.obj)

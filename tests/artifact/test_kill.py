@@ -63,6 +63,7 @@ def test_killed_while_writing_rows(tmp_path, seed):
 
 def test_killed_while_saving_checkpoints(tmp_path):
     path = tmp_path / "checkpoint.h5"
+    write_artifact(path, "sym3d.checkpoint", {"model/a": np.zeros(1)}, provenance=provenance(), attrs={"step": 0})
     moments, last = random.Random(1), 0
     for _ in range(12):
         assert killed_after(moments.uniform(0.1, 0.2), save_checkpoints, path)
@@ -72,3 +73,40 @@ def test_killed_while_saving_checkpoints(tmp_path):
             assert all((artifact[name][:] == last).all() for name in artifact.names)
     write_artifact(path, "sym3d.checkpoint", {"model/a": np.zeros(1)}, provenance=provenance(), attrs={"step": last})
     assert beside(path) == ["checkpoint.h5"]
+
+
+def test_who_reads_meanwhile_sees_whole_checkpoints_one_after_the_other(tmp_path):
+    path, seen = tmp_path / "checkpoint.h5", []
+    if (child := os.fork()) == 0:
+        try:
+            save_checkpoints(path)
+        finally:
+            os._exit(1)
+    try:
+        while not path.exists():
+            time.sleep(0.01)
+        while len(set(seen)) < 5:
+            with open_artifact(path) as artifact:
+                artifact.verify()
+                seen.append(artifact.attrs["step"])
+                assert all((artifact[name][:] == seen[-1]).all() for name in artifact.names)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert seen == sorted(seen)
+
+
+def test_rows_made_anew_leave_the_previous_ones_to_readers(tmp_path):
+    path = complete(tmp_path / "images.h5")
+    with open_artifact(path) as artifact:
+        before = artifact.digest
+    with open_writer(path, provenance=provenance("size = 9"), overwrite=True) as writer:
+        writer.write(np.arange(3), rows_of(np.arange(3)))
+        with open_artifact(path) as artifact:
+            artifact.verify()
+            assert artifact.digest == before
+        rest = writer.pending()
+        writer.write(rest, rows_of(rest))
+        writer.finish()
+    with open_artifact(path) as artifact:
+        assert artifact.digest != before

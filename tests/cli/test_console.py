@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from sym3d_cli import console, live
+from sym3d_cli import console, live, waiting
 from sym3d_cli.console import Reporter, print_json, print_table, print_wrapped
 from sym3d_cli.text import clean, register_plain
 
@@ -251,3 +252,39 @@ def test_json_of_a_result(capsys):
 def test_json_has_no_nan(capsys):
     print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": ("x", None)})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": ["x", None]}
+
+
+def until(true, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
+
+
+def test_a_word_while_libraries_load_goes_before_anything_else_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "PATIENCE", 0.0)
+    report, screen = Reporter(), io.StringIO()
+    report.console = Console(file=screen, force_terminal=True, width=80)
+    report.wait("loading")
+    assert until(lambda: "loading" in screen.getvalue())
+    console.print_lines(["result.h5"])
+    assert capsys.readouterr().out == "result.h5\n"
+    assert screen.getvalue().endswith("\x1b[2K"), "its line is wiped"
+    shown = len(screen.getvalue())
+    with report.task("infer", total=1):
+        pass
+    assert until(lambda: "working" in screen.getvalue()[shown:])
+    with report.task("sheet", total=1) as task:
+        task.advance()
+        assert "working" in screen.getvalue()
+    waiting.WAITING.stop()
+
+
+def test_no_word_in_a_log_nor_when_it_is_to_be_quiet(monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "PATIENCE", 0.0)
+    Reporter().wait("loading")
+    quiet = Reporter(-1)
+    quiet.console = Console(file=sys.stderr, force_terminal=True)
+    quiet.wait("loading")
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""

@@ -23,7 +23,7 @@ def printed(result):
 def test_export_video(sym3d, refused):
     asked = ("export", "p.h5", "-o", "out", "--row", 1, "--size", 32)
     assert printed(sym3d(*asked, "--video", "normals", "--video-format", "webp", "--background", "black")) == [
-        "out/bob.normals.webp"
+        "out/bob.normals+32px+000000.webp"
     ]
     assert "choose from swing, turntable" in refused(2, *asked, "--video", "dance")
     assert "is no colour" in refused(2, *asked, "--video", "swing", "--background", "loud")
@@ -32,20 +32,30 @@ def test_export_video(sym3d, refused):
 
 def test_relight(sym3d, refused):
     asked = ("relight", "p.h5", "-o", "out", "--only", "ann.png", "--size", 32)
-    assert printed(sym3d(*asked, "--light", "-1,0.5", "--ambient", 0.2)) == [
-        "out/ann.light_-1_0.5_ambient_0.2.png",
-        "out/ann.light_-1_0.5_ambient_0.2.frontal.png",
+    assert printed(sym3d(*asked, "--light", "-1,0.5", "--ambient", 0.2, "--export", "glb")) == [
+        "out/ann.light_-1_0.5_ambient_0.2+32px.png",
+        "out/ann.light_-1_0.5_ambient_0.2.frontal+32px.png",
+        "out/light_-1_0.5_ambient_0.2+ann.h5",
+        "out/ann.light_-1_0.5_ambient_0.2+shaded.glb",
     ]
-    assert printed(sym3d(*asked, "--from", "bob.png", "--no-photo"))[0] == "out/ann.lit_as_bob.png"
+    assert printed(sym3d(*asked, "--from", "bob.png", "--no-photo"))[0] == "out/ann.lit_as_bob_albedo+32px.png"
     for text in ("1", "a,b", "nan,1", "1,2,3", "1,inf"):
         assert "is no place for a lamp" in refused(2, *asked, "--light", text)
     refused(2, *asked, "--ambient", -1)
     assert "add --light" in refused(2, *asked)
+    assert "a mesh one" in refused(2, *asked, "--sweep", "--export", "glb")
     refused(3, "relight", "none.h5", "-o", "out", "--sweep")
 
 
 def test_edit(sym3d, refused):
     asked = ("edit", "p.h5", "-o", "out", "--row", 0, "--size", 32)
-    assert printed(sym3d(*asked, "--frontal")) == ["out/ann.frontal.png", "out/sheet.frontal.png"]
+    assert printed(sym3d(*asked, "--frontal")) == [
+        "out/ann.frontal+32px.png",
+        "out/sheet.frontal+ann+32px.png",
+        "out/frontal+ann.h5",
+    ]
+    assert printed(sym3d("export", "out/frontal+ann.h5", "-o", "meshes")) == [
+        f"meshes/ann.frontal.{kind}" for kind in ("obj", "png", "mtl")
+    ]
     assert "no item has this name" in refused(2, *asked, "--towards", "eve.png")
     assert "add --frontal" in refused(2, *asked)

@@ -1,11 +1,12 @@
 """The networks' sizes and the model's forward pass and objective."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 
-from stages.core.health import convexity, symptoms
+from stages.core.health import collapsed, convexity, symptoms
 from stages.core.inference import QuickSym3D
 from stages.core.model import Sym3D
 from stages.core.networks import Autoencoder, ConfidenceNet, Encoder
@@ -151,6 +152,8 @@ def test_the_convex_prior_starts_with_a_dome():
     assert convexity(depth).item() > 0.95
     assert convexity(2 - depth).item() < -0.95
     assert (Sym3D(64, NARROW).metric_depth(torch.zeros(1, 64, 64)) == 1.0).all()
+    low = Sym3D(64, NARROW, convex_prior=1.2, dome_below=0.25).metric_depth(torch.zeros(1, 64, 64))
+    assert low[0, :, 32].argmin() in (47, 48)  # 16 of 64 rows below the middle
 
 
 def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
@@ -171,6 +174,8 @@ def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
     assert any("to either side" in sign for sign in symptoms(sides, 0.2))
     still = replace(good, view=0.01 * spread)
     assert any("every viewpoint is the same" in sign for sign in symptoms(still, 0.2))
+    with warnings.catch_warnings(action="error"):
+        assert not collapsed(turned.view[:1, :3])  # one image has no spread
     for broken in (hollow, flat, noisy, turned, sides, still):
         assert all("; " in sign and "try " in sign for sign in symptoms(broken, 0.2))
 

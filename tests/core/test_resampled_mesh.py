@@ -173,3 +173,14 @@ def test_maps_follow_the_pose():
     assert torch.allclose(normals[middle, middle], turned, atol=1e-5)
     points = back_project(distance[None])[0][distance > 0] - torch.tensor([0.0, 0.0, 1.02])
     assert (points @ (turned * torch.tensor([1.0, -1.0, -1.0]))).abs().max() < 1e-5  # still that plane
+
+
+def test_a_budget_below_what_the_outline_alone_has():
+    """The rim of 100 × 100 vertices has 396 edges, and a triangle for each: the outline has to give way as well."""
+    full = grid_mesh(dome(64))
+    for budget, solid in ((300, False), (100, True)):
+        few = grid_mesh(dome(64), resolution=100, triangles=budget, solid=solid)
+        assert budget // 2 < len(few.faces) <= budget
+        for corner in ("amin", "amax"):
+            ours, theirs = (getattr(mesh.vertices[:, :2], corner)(0) for mesh in (few, full))
+            assert (ours - theirs).abs().max() < 3e-3

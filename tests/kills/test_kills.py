@@ -120,7 +120,7 @@ def forks(tmp_path_factory):
     for index in range(150):
         Image.fromarray(rng.integers(0, 255, (80, 100, 3), np.uint8)).save(photos / f"{index}.jpg")
     write_checkpoint(forks.inputs / "model.h5")
-    images = write_data(forks.inputs / "faces.h5", count=10)
+    images = write_data(forks.inputs / "faces.h5", count=20)  # the baselines take batches of 8
     (forks.inputs / "recipe.toml").write_text(RECIPE.format(images=images), encoding="utf-8")
     forks.finish("infer {inputs}/model.h5 {inputs}/faces.h5 -o out", forks.inputs)
     yield forks
@@ -161,13 +161,15 @@ def kill_again_and_again(forks: Forks, name: str, kills: int, seed: int) -> None
     while done < kills:
         tries += 1
         folder = forks.folder / f"{name}-{kills}-{tries}"
-        for _ in range(moments.randint(1, min(IN_A_ROW, kills - done))):
+        for before in range(moments.randint(1, min(IN_A_ROW, kills - done))):
             killed = forks.run(command.line, folder, [(moments.uniform(0, seconds), signal.SIGKILL)])
             assert killed["code"] in (0, -signal.SIGKILL), forks.said(folder)
             done += killed["code"] != 0
             for file, found in contents(folder, command).items():
                 assert found == wanted.get(file) or file.endswith(command.on_the_way)
             if killed["code"] == 0:
+                if not before:  # a whole run, and the machine may have more time for it than for the first
+                    seconds = min(seconds, killed["seconds"])
                 break
         forks.finish(command.line, folder)
         assert contents(folder, command) == wanted

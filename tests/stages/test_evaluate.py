@@ -194,6 +194,35 @@ def test_an_image_that_cannot_be_judged_is_left_out(tmp_path, checkpoint, data):
     assert not (tmp_path / "t.h5").exists()
 
 
+def test_a_smaller_model_is_judged_at_the_size_of_the_data(tmp_path, checkpoint):
+    large = write_data(tmp_path / "large.h5", size=128)
+    result = run(EvaluateRequest(checkpoint, large, upscale=True, out=tmp_path / "s.h5"))
+    with open_artifact(large) as images:
+        rows = np.flatnonzero(images["split"][:] == 2)
+        pictures, true, mask = (images[name][:][rows] for name in ("image", "depth", "mask"))
+    means = pictures.reshape(3, 64, 2, 64, 2, 3).mean((2, 4))
+    found = predict(load_model(checkpoint).model, (means + 0.5).astype(np.uint8))
+    around = ((0, 0), (1, 1), (1, 1))
+    depth, seen = (np.pad(found[name], around, "edge").astype(np.float32) for name in ("depth", "valid"))
+    for axis in (1, 2):  # a quarter of a pixel to either side of a pixel's middle
+        depth, seen = (_between(maps, axis) for maps in (depth, seen))
+    judged = evaluation_mask(torch.from_numpy(mask), torch.from_numpy(seen == 1))
+    truth = torch.from_numpy(np.where(true > 0, true, 1.0))
+    with open_artifact(result.scores, "sym3d.scores") as scores:
+        np.testing.assert_allclose(scores["side"][:], side(torch.from_numpy(depth), truth, judged), rtol=1e-3)
+    with pytest.raises(StaleError, match="something else"):
+        run(EvaluateRequest(checkpoint, write_data(tmp_path / "small.h5"), out=tmp_path / "s.h5"))
+    uneven = write_data(tmp_path / "uneven.h5", size=96)
+    with pytest.raises(InputError, match="96 pixels and the model takes 64"):
+        run(EvaluateRequest(checkpoint, uneven, upscale=True))
+
+
+def _between(maps: np.ndarray, axis: int) -> np.ndarray:
+    before, here, after = (np.take(maps, range(first, first + 64), axis) for first in (0, 1, 2))
+    pair = np.stack([0.75 * here + 0.25 * before, 0.75 * here + 0.25 * after], axis + 1)
+    return pair.reshape(*maps.shape[:axis], 128, *maps.shape[axis + 1 :])
+
+
 def test_what_cannot_be_evaluated(tmp_path, checkpoint, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blind = write_data(tmp_path / "blind.h5", truth=False)

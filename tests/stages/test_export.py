@@ -22,6 +22,7 @@ from stages.core.mesh import TRIM, grid_mesh
 from stages.errors import InputError, OutputError, UsageError
 from stages.export import ExportRequest, run
 from stages.io import files, pictures
+from stages.io.claims import INDEX
 from stages.io.files import file_stems, safe_stem
 from stages.io.meshes import export_name, write_meshes
 from stages.progress import Silent
@@ -185,7 +186,7 @@ def test_repeated_stems_get_numbers():
 def test_run_writes_every_item_and_nothing_else(tmp_path, prediction):
     result = run(ExportRequest(prediction, tmp_path / "out", formats=("obj", "glb")))
     assert len(result.meshes) == 4 * len(NAMES)
-    assert sorted(result.meshes) == sorted((tmp_path / "out").iterdir())
+    assert {*result.meshes, tmp_path / "out" / INDEX} == {*(tmp_path / "out").iterdir()}
     assert (tmp_path / "out" / "ann.obj").is_file()
 
 
@@ -215,7 +216,7 @@ def test_videos_and_sheets(tmp_path, prediction, item):
     )
     assert result.meshes == ()
     assert [path.name for path in result.videos] == [
-        f"ann.{motion}.{kind}" for motion in ("swing", "light") for kind in ("mp4", "gif")
+        f"ann.{motion}+48px.{kind}" for motion in ("swing", "light") for kind in ("mp4", "gif")
     ]
     frames = iio.imread(result.videos[1])
     assert frames.shape == (60, 48, 48, 3)

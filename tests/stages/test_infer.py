@@ -1,6 +1,5 @@
 """Inference: photographs and data sets in; predictions, sheets and meshes out; resumable, lenient with bad files."""
 
-import time
 import zipfile
 from dataclasses import replace
 
@@ -118,6 +117,17 @@ def test_bad_images_among_good_ones_are_skipped(tmp_path, checkpoint, photos):
     assert again.images_per_second is None
 
 
+def test_a_photograph_that_vanishes_meanwhile_is_skipped(tmp_path, checkpoint, photos, monkeypatch):
+    def predict_and_lose(*arguments):
+        (photos / "d.png").unlink(missing_ok=True)
+        return predict(*arguments)
+
+    monkeypatch.setattr(stages.infer, "predict", predict_and_lose)
+    result = run(InferRequest(checkpoint, (photos,), tmp_path / "out", batch=2))
+    assert result.images == 4
+    assert result.skipped == (("d.png", "unreadable file: does not exist"),)
+
+
 def test_only_bad_images(tmp_path, checkpoint):
     folder = tmp_path / "bad"
     folder.mkdir()
@@ -225,18 +235,3 @@ def test_every_kind_of_layer_is_replaced_exactly(monkeypatch):
 def test_predict_wants_the_model_s_size():
     with pytest.raises(ValueError, match="64 pixels"):
         predict(small_model()[0], np.zeros((1, 32, 32, 3), np.uint8))
-
-
-@pytest.mark.slow
-def test_twenty_images_a_second_at_full_width():
-    """The figure that the README gives, on two otherwise idle cores."""
-    torch.manual_seed(0)
-    model = QuickSym3D(Sym3D(confidence=False).eval().requires_grad_(False))
-    images = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), np.uint8)
-    predict(model, images[:5], 1)
-    rates = []
-    for part in np.split(images, 6):
-        start = time.perf_counter()
-        predict(model, part, 1)
-        rates.append(len(part) / (time.perf_counter() - start))
-    assert max(rates) > 20, rates

@@ -77,6 +77,22 @@ def test_a_lost_checkpoint_does_not_cost_the_ones_that_were_kept(tmp_path):
     assert kept(folder) == ["checkpoint.0000001.h5", "checkpoint.best.h5"]
 
 
+@pytest.mark.parametrize("lost", ["checkpoint", "folder"])
+def test_what_vanishes_meanwhile_costs_nothing_that_is_still_to_come(lost, tmp_path, monkeypatch):
+    images, folder = write_images(tmp_path / "faces.h5"), tmp_path / "run"
+    step = stages.train.take_step
+
+    def lose(state, *rest):
+        if state.step == 1:
+            (folder / "checkpoint.h5").unlink() if lost == "checkpoint" else shutil.rmtree(folder)
+        return step(state, *rest)
+
+    monkeypatch.setattr(stages.train, "take_step", lose)
+    run(TrainRequest(recipe(steps=3), folder, images))
+    assert step_of(folder / "checkpoint.h5") == 3
+    assert step_of(folder / "checkpoint.0000002.h5") == 2
+
+
 def test_going_back_keeps_what_is_earlier_and_leaves_what_is_later(tmp_path):
     images, folder = write_images(tmp_path / "faces.h5"), tmp_path / "run"
     run(TrainRequest(recipe(steps=1), folder, images))

@@ -47,6 +47,16 @@ def test_a_shipped_model_goes_by_its_name(tmp_path, monkeypatch):
         load_model("face-small")
 
 
+def test_a_folder_of_results_does_not_hide_the_shipped_model_of_its_name(tmp_path, monkeypatch):
+    path = write_checkpoint(tmp_path / "shipped.h5")
+    monkeypatch.setattr(stages.loading, "shipped_models", lambda: {"faces": path})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    assert load_model("faces").path == path
+    ours = write_checkpoint(tmp_path / "faces" / "checkpoint.h5")
+    assert load_model("faces").path.samefile(ours)
+
+
 @pytest.mark.parametrize(
     ("replaced", "message"),
     [

@@ -21,6 +21,7 @@ def test_memory_and_files_stay_flat(tmp_path):
     step, memory, files, size = zip(*map(json.loads, done.stdout.splitlines()), strict=True)
     assert step[-1] == STEPS
     early, late = (statistics.median(memory[at : at + 20]) for at in (20, 80))  # after 4,000 steps, and the last
+    print(f"memory {late / early - 1:+.2%}, {files[1]} files, checkpoints of up to {max(size):,} bytes")
     assert abs(late / early - 1) < 0.02
     assert len(set(files[1:])) == 1
     assert max(size) < size[0] + 6_000 * 20 * 8 * 1.5  # rows × columns of the log, and HDF5's own

@@ -64,7 +64,7 @@ def test_the_papers_settings():
     assert (cars.model.confidence, cars.model.diffuse, cars.model.border_depth) == (False, (0.5, 1.0), 1.08)
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("name", ["tiny", "small", "cars-small"])
 def test_short_recipes_are_kept_healthy(name):
     recipe = load_recipe(name)
     assert recipe.model.convex_prior > 0
@@ -167,6 +167,7 @@ def test_asking_for_steps_replaces_epochs_and_the_other_way_round():
     assert load_recipe("cats", ["optim.steps=5"]).optim.epochs is None
     assert load_recipe("tiny", ["optim.epochs=2"]).optim.steps is None
     assert "exactly one" in refused("optim.epochs=3", "optim.steps=4")
+    assert "imitate_steps needs init (or --init)" in refused("optim.imitate_steps=3")
 
 
 def test_an_override_makes_its_section():

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.artifact import make_provenance, write_artifact
+from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.edit import EditRequest
 from stages.edit import run as edit
 from stages.errors import InputError, UsageError
+from stages.export import ExportRequest
+from stages.export import run as export
+from stages.pages import read_items
+from stages.progress import Silent
 from stages.relight import RelightRequest
 from stages.relight import run as relight
 from tests.stages.test_export import make_item
@@ -53,8 +57,8 @@ def test_a_lamp_from_a_side(ask):
     left, frontal_left = ask(RelightRequest, relight, lamp=(-1, 0.5), **change).pictures
     _, frontal_right = ask(RelightRequest, relight, lamp=(1, 0.5), **change).pictures
     assert names([left, frontal_right]) == [
-        "ann.light_-1_0.5_ambient_0.1_diffuse_0.9.png",
-        "ann.light_1_0.5_ambient_0.1_diffuse_0.9.frontal.png",
+        "ann.light_-1_0.5_ambient_0.1_diffuse_0.9_albedo+48px.png",
+        "ann.light_1_0.5_ambient_0.1_diffuse_0.9_albedo.frontal+48px.png",
     ]
     assert lean(frontal_left) > lean(frontal_right) + 20
     assert Image.open(left).size == (48, 48)
@@ -65,10 +69,10 @@ def test_a_lamp_from_a_side(ask):
 def test_light_of_another_item_and_a_swap(ask):
     own = ask(RelightRequest, relight, ambient=0.2, names=("ann.png",), photo=False).pictures[1]
     given = ask(RelightRequest, relight, source="bob.png", names=("ann.png",), photo=False).pictures[1]
-    assert given.name == "ann.lit_as_bob.frontal.png"
+    assert given.name == "ann.lit_as_bob_albedo.frontal+48px.png"
     assert lean(own) > lean(given) + 20
     swapped = ask(RelightRequest, relight, swap=True, rows=(0, 1), photo=False).pictures
-    assert names(swapped[1::2]) == ["ann.lit_as_bob.frontal.png", "bob.lit_as_ann.frontal.png"]
+    assert names(swapped[1::2]) == ["ann.lit_as_bob_albedo.frontal+48px.png", "bob.lit_as_ann_albedo.frontal+48px.png"]
     assert lean(swapped[3]) > lean(swapped[1]) + 20
 
 
@@ -81,8 +85,8 @@ def test_the_photograph_keeps_its_detail_unless_it_should_not(ask):
 def test_a_sweep_of_all_that_have_a_surface(ask, tmp_path):
     result = ask(RelightRequest, relight, sweep=True, video_formats=("gif",))
     assert result.pictures == ()
-    assert names(result.videos) == ["ann.sweep.gif", "bob.sweep.gif"]
-    assert result.sheet.name == "sheet.sweep.png"
+    assert names(result.videos) == ["ann.sweep+48px.gif", "bob.sweep+48px.gif"]
+    assert result.sheet.name == "sheet.sweep+48px.png"
     assert Image.open(result.sheet).size == (6 + 7 * (48 + 6), 24 + 2 * (48 + 6 + 20))
     with pytest.raises(InputError, match=r"^hole: "):
         ask(RelightRequest, relight, sweep=True, rows=(2,))
@@ -98,13 +102,14 @@ def test_edits_write_pictures_videos_and_a_sheet(ask):
         names=("ann.png",),
         video_formats=("webp",),
     )
-    assert names(result.pictures) == ["ann.frontal.png", "ann.symmetric.png", "ann.towards_bob.png"]
-    assert names(result.videos) == ["ann.symmetric.swing.webp", "ann.towards_bob.webp"]
+    assert names(result.pictures) == ["ann.frontal+48px.png", "ann.symmetric+48px.png", "ann.towards_bob+48px.png"]
+    assert names(result.videos) == ["ann.symmetric.swing+48px.webp", "ann.towards_bob+48px.webp"]
     assert Image.open(result.pictures[2]).size == (7 * 48, 48)
     assert 50 < Image.open(result.videos[1]).n_frames <= 60  # of equal frames the format keeps one
     assert Image.open(result.sheet).size == (6 + 3 * (48 + 6), 24 + 48 + 6 + 20)
     first, *_, last = np.split(np.asarray(Image.open(result.pictures[2])).astype(float).mean(-1), 7, axis=1)
     assert np.abs(first - last).mean() > 5, "the light goes over from one to the other"
+    assert result.sheet.name == "sheet.frontal_symmetric+ann+48px.png"
     only = ask(EditRequest, edit, towards="bob.png", rows=(0,), video_formats=("webp",))
     assert only.sheet is None
 
@@ -141,3 +146,67 @@ def test_the_same_request_gives_the_same_bytes(prediction, tmp_path, request_, r
         found.append([(path.name, path.read_bytes()) for path in result.pictures])
     assert len(found[0]) >= 2
     assert found[0] == found[1]
+
+
+def test_what_was_relit_is_a_prediction(ask, prediction, tmp_path):
+    result = ask(RelightRequest, relight, lamp=(1, 0), ambient=0.3, formats=("glb", "ply"))
+    assert result.prediction.name == "light_1_0_ambient_0.3.h5"
+    assert names(result.meshes) == [
+        f"{who}.light_1_0_ambient_0.3+shaded.{kind}" for who in ("ann", "bob") for kind in ("glb", "ply")
+    ]
+    with open_artifact(result.prediction, "sym3d.prediction") as relit, open_artifact(prediction) as before:
+        assert relit.strings("name") == ["ann.light_1_0_ambient_0.3.png", "bob.light_1_0_ambient_0.3.png"]
+        assert relit.strings("skipped/name") == ["hole.light_1_0_ambient_0.3.png"]
+        assert (relit["canonical_depth"][:] == before["canonical_depth"][:2]).all()
+        assert np.abs(relit["light"][:] - [0.3, 0.8, -np.sqrt(0.5), 0, np.sqrt(0.5)]).max() < 1e-6
+        albedo, picture = relit["albedo"][:], relit["canonical_image"][:]
+        shaded, plain = albedo * relit["shading"][:][..., None] * 255, albedo < 1
+        assert np.abs(shaded - picture)[plain].max() <= 0.51
+        assert (picture >= shaded.clip(0, 255) - 0.51).all()
+        assert plain.mean() > 0.5
+        assert [parent["digest"] for parent in relit.provenance["parents"]] == [before.digest]
+        assert {key: relit.attrs[key] for key in ("depth_min", "depth_max", "fov")} == before.attrs
+        assert relit["image"].shape == before["image"][:2].shape
+    again = relight(RelightRequest(result.prediction, tmp_path / "again", ambient=0.1, size=48, device="cpu"))
+    assert again.pictures[0].name == "ann.light_1_0_ambient_0.3.ambient_0.1+48px.png"
+
+
+def test_what_was_edited_is_a_prediction_and_goes_on_the_page(ask, prediction):
+    result = ask(EditRequest, edit, frontal=True, symmetric=True, towards="bob.png", rows=(0,), formats=("obj",))
+    assert names(result.predictions) == ["frontal+ann.h5", "symmetric+ann.h5", "towards_bob+ann.h5"]
+    assert len(result.meshes) == 3 * (1 + 1 + 7)
+    items = {}
+    for path in result.predictions:
+        with open_artifact(path, "sym3d.prediction") as artifact:
+            items[path.name.split("+")[0]] = {
+                field: artifact[field][:] for field in ("canonical_depth", "albedo", "view")
+            }
+    assert (items["frontal"]["view"] == 0).all()
+    assert (items["symmetric"]["view"] == 0).all()
+    assert (items["frontal"]["albedo"] != items["symmetric"]["albedo"]).any()
+    way = items["towards_bob"]
+    assert len(way["view"]) == 7
+    assert np.abs(way["view"][3] - (way["view"][0] + way["view"][6]) / 2).max() < 1e-6
+    found = read_items(result.predictions[2], (), 500, Silent())
+    assert [item["name"] for item in found["items"]] == [f"ann.towards_bob.{step}.png" for step in range(1, 8)]
+
+
+def test_another_prediction_in_the_same_folder_loses_nothing(ask, prediction, tmp_path):
+    """Same items, same choices, other content: its files get names of their own, and the same names every time."""
+    with open_artifact(prediction) as artifact:
+        arrays = {name: artifact[name][:] for name in artifact.names if name != "name"}
+        arrays |= {"name": artifact.strings("name"), "albedo": 1 - arrays["albedo"]}
+        write_artifact(
+            tmp_path / "q.h5", "sym3d.prediction", arrays, provenance=make_provenance(), attrs=artifact.attrs
+        )
+    choices = {"formats": ("ply",), "depth": ("npy",), "sheet": True, "rows": (0,)}
+    videos = {"videos": ("swing",), "video_formats": ("gif",), "size": 16, "device": "cpu"}
+    written = {}
+    for source in (prediction, tmp_path / "q.h5"):
+        wanted = ExportRequest(source, tmp_path / "out", **choices, **videos)
+        result, again = export(wanted), export(wanted)
+        assert result == again
+        for path in (*result.meshes, *result.maps, *result.videos, *result.sheets):
+            written[path] = path.read_bytes()
+    assert len(written) == 8
+    assert all(path.read_bytes() == content for path, content in written.items())

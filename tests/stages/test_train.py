@@ -13,7 +13,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import stages.train
 from stages.artifact import make_provenance, open_artifact, write_artifact
+from stages.checkpoint import save
 from stages.data.batches import batch_flips, batch_rows
 from stages.errors import InputError, OutputError, StaleError
 from stages.loading import load_model
@@ -102,6 +104,18 @@ def test_a_run_leaves_a_checkpoint_a_log_and_a_sheet(whole):
     assert np.isfinite(found["log/total"]).all()
     assert any(name.startswith("ema/netD") for name in found)
     assert [p.name for p in (folder / "samples").iterdir()] == ["step-0000006.png"]
+
+
+def test_a_run_that_is_killed_right_after_a_save_lacks_no_picture(images, tmp_path, monkeypatch):
+    def save_and_die(path, *rest):
+        save(path, *rest)
+        sys.exit(9)
+
+    monkeypatch.setattr(stages.train, "save", save_and_die)
+    with pytest.raises(SystemExit):
+        run(TrainRequest(recipe(steps=1), tmp_path, images))
+    assert (tmp_path / "checkpoint.h5").exists()
+    assert (tmp_path / "samples" / "step-0000001.png").exists()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(whole, images, tmp_path):
@@ -244,10 +258,30 @@ def test_weights_that_do_not_fit_are_refused_and_missing_networks_said(whole, im
     assert f"netC starts fresh: {path} has none" in notes
     assert f"{path} had model.convex_prior = 0.0, now 1.2" in notes
     uneven = parse_recipe(recipe(steps=1, init=whole[0]).text(), ["model.width=0.09375"])
-    with pytest.raises(InputError, match=r"for 64 pixels at width 0\.0625, not 64 at 0\.09375; set model\.size"):
+    with pytest.raises(InputError, match=r"for 64 pixels at width 0\.0625, not 64 at 0\.09375; set .*imitate_steps"):
         run(TrainRequest(uneven, tmp_path / "wide", images))
     with pytest.raises(InputError, match="no such checkpoint"):
         run(TrainRequest(recipe(steps=1, init="nowhere"), tmp_path / "wide", images))
+
+
+def test_a_larger_model_first_imitates_and_then_trains_as_usual(whole, tmp_path):
+    data, report = write_images(tmp_path / "large.h5", size=128), Silent()
+
+    def large(steps):
+        text = recipe(steps, init=whole[0]).text()
+        return parse_recipe(text, ["model.size=128", "optim.imitate_steps=2", "run.log_every=1"], where="test")
+
+    at_once = run(TrainRequest(large(4), tmp_path / "at-once", data), report=report)
+    found = contents(at_once.run_dir)
+    assert np.isfinite(found["log/view"]).tolist() == [True, True, False, False]
+    assert np.isfinite(found["log/photo"]).tolist() == [False, False, True, True]
+    with open_artifact(at_once.checkpoint) as artifact:
+        digests = [parent["digest"] for parent in artifact.provenance["parents"]]
+    with open_artifact(whole[1].checkpoint) as artifact:
+        assert digests[1] == artifact.digest
+    for steps in (1, 4):
+        run(TrainRequest(large(steps), tmp_path / "in-parts", data))
+    assert_same_training(contents(tmp_path / "in-parts"), found)
 
 
 def test_a_wider_model_starts_with_the_narrow_ones_answers(whole, images, tmp_path):
