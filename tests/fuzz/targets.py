@@ -23,6 +23,7 @@ from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, build_model
 from stages.data.morphable import extra_noise, render_model
 from stages.errors import InputError, Sym3dError
+from stages.io.files import file_stems
 from stages.io.images import UnusableError, decode
 from stages.io.sources import open_source
 from stages.io.weights import load_vgg16
@@ -98,9 +99,9 @@ def artifact(data: bytes) -> None:
         read_items(*((path, ()) if kind == "prediction" else (None, (path,))), 4, Silent())
     if kind == "prediction":
         with open_artifact(path, "sym3d.prediction") as prediction, tempfile.TemporaryDirectory(dir=_room()) as folder:
-            export_meshes(
-                prediction, range(prediction.count), Path(folder), photographs=Photographs([]), report=Silent(), **MESH
-            )
+            stems = file_stems(prediction.strings("name"))
+            rows, none = range(prediction.count), Photographs([])
+            export_meshes(prediction, rows, Path(folder), stems=stems, photographs=none, report=Silent(), **MESH)
 
 
 def _tiny() -> TrainingState:

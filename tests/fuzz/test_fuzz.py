@@ -31,7 +31,13 @@ def test_nothing_new(target, tmp_path):
     """No exception but the project's own, no hang, no more memory than MEMORY."""
     pytest.importorskip("atheris", reason="pip install sym3d[fuzz]")
     (tmp_path / "new").mkdir()
-    limits = [f"-max_total_time={SECONDS}", f"-timeout={HANG}", f"-rss_limit_mb={MEMORY}", "-max_len=65536"]
+    limits = [
+        f"-max_total_time={SECONDS}",
+        f"-timeout={HANG}",
+        f"-rss_limit_mb={MEMORY}",
+        "-max_len=65536",
+        f"-artifact_prefix={tmp_path}/",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", target, tmp_path / "new", HERE / "corpus" / target, *limits],
         capture_output=True,
