@@ -16,7 +16,7 @@ __all__ = ["LARGEST_PICTURE", "SMALLEST_SIDE", "UnusableError", "decode"]
 
 LARGEST_PICTURE = 2**27  # pixels, 134 million: above what cameras make, below what fills the memory
 LARGE_PICTURE = 2**24  # such pictures are decoded one at a time, whatever the number of threads
-BLOCK_ROWS = 256  # a large picture in float64 would fill the memory
+BLOCK = 2**20  # pixels that are converted at a time, so that numbers of 64 bits take little memory
 SMALLEST_SIDE = 8  # pixels: below that there is no picture to see
 PAPER = (255, 255, 255)  # what shows through transparent pixels: white, as on a page
 
@@ -132,13 +132,14 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 def _eight_bits(values: np.ndarray, *, sixteen: bool) -> np.ndarray:
     """Any greyscale H×W → uint8. Full scale is 65535 for 16 bit files; else the first of 1, 255, 65535 that fits."""
-    blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(values), BLOCK_ROWS)]
-    top = max(_finite(values[block]).max(initial=0.0) for block in blocks)
+    flat = values.reshape(-1)
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(flat), BLOCK)]
+    top = max(_finite(flat[block]).max(initial=0.0) for block in blocks)
     full = 65535.0 if sixteen else next((scale for scale in (1.0, 255.0, 65535.0) if top <= scale), top)
-    grey = np.empty(values.shape, np.uint8)
+    grey = np.empty(len(flat), np.uint8)
     for block in blocks:
-        grey[block] = np.rint(np.clip(_finite(values[block]) / full, 0, 1) * 255)
-    return grey
+        grey[block] = np.rint(np.clip(_finite(flat[block]) / full, 0, 1) * 255)
+    return grey.reshape(values.shape)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
