@@ -76,9 +76,9 @@ class RelightResult:
 
 def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
     """Write ``<item>.<change>.png``, ``<item>.<change>.frontal.png``, <change>.h5 and meshes of its items; for a sweep
-    ``<item>.<change>.sweep.<format>`` and sheet.<change>.sweep.png. <change> is what is asked for, "light_1_0_albedo";
-    of a mere sweep the names leave it out.
-    A second run replaces the files of the first, but not those of another prediction.
+    ``<item>.<change>.sweep.<format>`` and sheet.<change>.sweep.png. <change> is what is asked for, "light_1_0_albedo",
+    and left out where that is only a sweep. A second run replaces the files of the first, but not those of another
+    prediction.
 
     Raises UsageError on an unknown choice, row or name, or when a file would replace the prediction, InputError on a
     damaged file, OutputError when writing fails.

@@ -48,5 +48,6 @@ def _read(index: Path) -> dict[str, list]:
 
 
 def _used(folder: Path) -> set[str]:
-    """The stems, in lower case, that files of the folder have."""
-    return {name[: end.start()] for name in map(str.lower, os.listdir(folder)) for end in re.finditer(r"[.+]", name)}
+    """The stems, in lower case, that files of the folder have: all that comes before a dot or plus."""
+    names = map(str.lower, os.listdir(folder))
+    return {name[: end.start()] for name in names for end in re.finditer(r"(?<=.)[.+]", name)}

@@ -257,6 +257,11 @@ def test_a_note_says_once_that_names_are_another_predictions(prediction, tmp_pat
     said = f"files called ANN and 1 more are another prediction's; this one's are called {mine[0].stem} and 1 more"
     assert notes.texts == [f"{tmp_path / 'out'}: {said}"]
     assert export(ExportRequest(other, tmp_path / "out", formats=("ply",), rows=(0,))).meshes == mine
+    notes.texts.clear()
+    for source in (prediction, other):
+        request = RelightRequest(source, tmp_path / "relit", sweep=True, rows=(0,), size=16, video_formats=("gif",))
+        relight(request, report=notes)
+    assert [text.split(" are ")[0] for text in notes.texts] == [f"{tmp_path / 'relit'}: files called ANN and 1 more"]
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"ann": 3}', '{"ann": {}}', '{"ann": [[], null]}', '{"ann": "x"}'])
