@@ -69,9 +69,10 @@ class EditResult:
 def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
     """Write ``<item>.frontal.png``; ``<item>.symmetric.png`` and its swing; ``<item>.towards_<other>.png``, a strip,
     and its video; a sheet; frontal.h5, symmetric.h5 and towards_<other>.h5, and meshes of their items.
-    Existing files of the same names are replaced.
+    A second run replaces the files of the first, but not those of another prediction.
 
-    Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
+    Raises UsageError on an unknown choice, row or name, or when a file would replace the prediction, InputError on a
+    damaged file, OutputError when writing fails.
     """
     canvas = make_canvas(request.size, request.background, request.device, report)
     moving = ("swing",) if request.symmetric or request.towards is not None else ()
@@ -92,7 +93,8 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
             **({way: [f"{way}.{step + 1}" for step in range(STRIP)]} if other else {}),
         }
         stack.enter_context(hold_folder(request.out_dir))
-        claimed = claim_stems(request.out_dir, [*stems, "sheet", *endings], prediction.digest)
+        source = prediction.path, prediction.digest
+        claimed = claim_stems(request.out_dir, [*stems, "sheet", *endings], source, report)
         stems, sheet_stem, titles = claimed[: len(stems)], claimed[len(stems)], claimed[len(stems) + 1 :]
         files = {c: request.out_dir / f"{title}{some}.h5" for c, title in zip(endings, titles, strict=True)}
         pictures, videos, meshes, labels, lines = [], [], [], [], []

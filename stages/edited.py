@@ -9,6 +9,7 @@ import numpy as np
 from stages.artifact import Artifact, RowWriter, make_provenance, open_artifact
 from stages.core.model import look
 from stages.core.scene import Scene, lit, shading
+from stages.errors import UsageError
 from stages.io.files import file_stems
 from stages.meshing import export_meshes
 from stages.photographs import Photographs
@@ -32,8 +33,11 @@ def edited_prediction(
 
     Yields ``put(name, row, scene)``: row is the item of ``source``, a prediction, that the scene was made from. What is
     not put goes to the skipped. The image of an item is what its scene looks like from its viewpoint: it has no
-    photograph. Albedo above 1 is cut off, but not before it is shaded. Raises OutputError when writing fails.
+    photograph. Albedo above 1 is cut off, but not before it is shaded. Raises UsageError when ``path`` is that of
+    ``source``, OutputError when writing fails.
     """
+    if path.exists() and path.samefile(source.path):
+        raise UsageError(path, "is the prediction to change", "name another output folder")
     kept = ("reliability",) if "reliability" in source else ()
     height, width = source["canonical_depth"].shape[1:]
     limits = tuple(float(source.attrs[key]) for key in LIMITS)

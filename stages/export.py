@@ -82,7 +82,7 @@ class ExportResult:
 
 
 def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
-    """Write them; existing files of the same names are replaced.
+    """Write them. A second run replaces the files of the first, but not those of another prediction.
 
     Raises UsageError on an unknown choice, row or name, InputError on a damaged file, MissingPartError for a format
     whose library is not installed, OutputError when writing fails.
@@ -111,7 +111,8 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
             raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
         stack.enter_context(hold_folder(request.out_dir))
-        *stems, sheet = claim_stems(request.out_dir, [*file_stems(names), "sheet"], artifact.digest)
+        source = artifact.path, artifact.digest
+        *stems, sheet = claim_stems(request.out_dir, [*file_stems(names), "sheet"], source, report)
 
         meshes, maps, videos, sheets = [], [], [], []
         if request.formats:

@@ -76,9 +76,12 @@ class RelightResult:
 
 def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
     """Write ``<item>.<change>.png``, ``<item>.<change>.frontal.png``, <change>.h5 and meshes of its items; for a sweep
-    ``<item>.sweep.<format>`` and sheet.sweep.png. Existing files of the same names are replaced.
+    ``<item>.<change>.sweep.<format>`` and sheet.<change>.sweep.png. <change> is what is asked for, "light_1_0_albedo",
+    and left out where that is only a sweep. A second run replaces the files of the first, but not those of another
+    prediction.
 
-    Raises UsageError on an unknown choice, row or name, InputError on a damaged file, OutputError when writing fails.
+    Raises UsageError on an unknown choice, row or name, or when a file would replace the prediction, InputError on a
+    damaged file, OutputError when writing fails.
     """
     canvas = make_canvas(request.size, request.background, request.device, report)
     check_videos(("light",) if request.sweep else (), request.video_formats)
@@ -101,7 +104,8 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
         whole = _change(request, "each_other") if request.swap else change[rows[0]]
         some, mark = subset_mark(stems, rows), canvas.mark
         stack.enter_context(hold_folder(request.out_dir))
-        *stems, sheet_stem, file_stem = claim_stems(request.out_dir, [*stems, "sheet", whole], prediction.digest)
+        source = prediction.path, prediction.digest
+        *stems, sheet_stem, file_stem = claim_stems(request.out_dir, [*stems, "sheet", whole], source, report)
         path = request.out_dir / f"{file_stem}{some}.h5" if changes else None
         pictures, videos, meshes, labels, lines = [], [], (), [], []
         with ExitStack() as writers, report.task("relight", total=len(rows)) as task:

@@ -1,40 +1,53 @@
 """Which files of a folder are whose, when several results are written into it."""
 
-import glob
 import json
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from stages.io.files import write_file
+from stages.progress import Report
 
 __all__ = ["INDEX", "claim_stems"]
 
-INDEX = ".sym3d.json"  # stem → digest of what its files were made from
+INDEX = ".sym3d.json"  # stem in lower case → from what its files were made: [its path from here, its digest]
 
 
-def claim_stems(folder: Path, stems: Sequence[str], digest: str) -> list[str]:
-    """The stems for files made from the artifact of this digest; the folder remembers whose they are.
+def claim_stems(folder: Path, stems: Sequence[str], source: tuple[Path, str], report: Report) -> list[str]:
+    """The stems for files made from ``source``, an artifact's path and digest; the folder remembers whose they are.
 
-    Where a stem's files are another artifact's and still there, eight digits of the digest follow it: "ann-1c9f…".
+    What is made again at the same path keeps its stems. Where a stem's files are another artifact's and still there,
+    eight digits of the digest follow it, "ann-1c9f…", and a note says so. Case does not count: it does not everywhere.
     The folder is to be held (files.hold_folder). Raises OutputError when it cannot be written.
     """
-    owners = _read(folder / INDEX)
-    free = [owners.get(stem, digest) == digest or not _used(folder, stem) for stem in stems]
-    claimed = [stem if ours else f"{stem}-{digest[:8]}" for stem, ours in zip(stems, free, strict=True)]
-    if any(owners.get(stem) != digest for stem in claimed):
-        content = json.dumps(owners | dict.fromkeys(claimed, digest), indent=0)
-        write_file(folder / INDEX, content.encode())
+    path, digest = source
+    owners, owner = _read(folder / INDEX), [os.path.relpath(path.resolve(), folder.resolve()), digest]
+    others = [stem for stem in stems if not any(mark in owners.get(stem.lower(), owner) for mark in owner)]
+    used = _used(folder) if others else set()
+    renamed = {stem: f"{stem}-{digest[:8]}" for stem in others if stem.lower() in used}
+    if renamed:
+        (old, new), more = next(iter(renamed.items())), f" and {len(renamed) - 1} more" if len(renamed) > 1 else ""
+        report.note(f"{folder}: files called {old}{more} are another prediction's; this one's are called {new}{more}")
+    claimed = [renamed.get(stem, stem) for stem in stems]
+    held = owners | dict.fromkeys(map(str.lower, claimed), owner)
+    if held != owners:
+        write_file(folder / INDEX, json.dumps(held, indent=0).encode())
     return claimed
 
 
-def _read(index: Path) -> dict:
+def _read(index: Path) -> dict[str, list]:
     """Empty where there is none, or anybody has made something else of it."""
     try:
         owners = json.loads(index.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return owners if isinstance(owners, dict) else {}
+    if not isinstance(owners, dict):
+        return {}
+    return {stem: owner if isinstance(owner, list) else [] for stem, owner in owners.items()}
 
 
-def _used(folder: Path, stem: str) -> bool:
-    return any(folder.glob(f"{glob.escape(stem)}[.+]*"))
+def _used(folder: Path) -> set[str]:
+    """The stems, in lower case, that files of the folder have: all that comes before a dot or plus."""
+    names = map(str.lower, os.listdir(folder))
+    return {name[: end.start()] for name in names for end in re.finditer(r"(?<=.)[.+]", name)}

@@ -1,5 +1,9 @@
 """relight, edit and the videos of export at the command line."""
 
+import re
+import shutil
+
+import numpy as np
 import pytest
 
 from stages.artifact import make_provenance, write_artifact
@@ -9,10 +13,15 @@ from tests.stages.test_export import make_item
 @pytest.fixture(autouse=True)
 def prediction(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    write(tmp_path / "p.h5", 1)
+
+
+def write(path, brightness):
     arrays = {field: values[None].repeat(2, 0) for field, values in make_item().items()}
+    arrays |= {"name": ["ann.png", "bob.png"], "albedo": arrays["albedo"] * np.float32(brightness)}
     attrs = {"depth_min": 0.9, "depth_max": 1.1, "fov": 10.0}
-    arrays = {"name": ["ann.png", "bob.png"], **arrays}
-    write_artifact(tmp_path / "p.h5", "sym3d.prediction", arrays, provenance=make_provenance(), attrs=attrs)
+    path.unlink(missing_ok=True)
+    write_artifact(path, "sym3d.prediction", arrays, provenance=make_provenance(), attrs=attrs)
 
 
 def printed(result):
@@ -59,3 +68,20 @@ def test_edit(sym3d, refused):
     ]
     assert "no item has this name" in refused(2, *asked, "--towards", "eve.png")
     assert "add --frontal" in refused(2, *asked)
+
+
+def test_what_a_folder_holds_already(sym3d, refused, tmp_path):
+    shutil.copy("p.h5", "frontal.h5")
+    assert "is the prediction to change" in refused(2, "edit", "frontal.h5", "-o", ".", "--frontal")
+    assert (tmp_path / "frontal.h5").read_bytes() == (tmp_path / "p.h5").read_bytes()
+    write(tmp_path / "q.h5", 0.5)
+    asked = ("-o", "out", "--format", "ply", "--only", "ann.png")
+    assert printed(sym3d("export", "p.h5", *asked)) == ["out/ann.ply"]
+    other = sym3d("export", "q.h5", *asked)
+    (path,) = printed(other)
+    assert re.fullmatch(r"out/ann-[0-9a-f]{8}\.ply", path)
+    assert other.stderr.count("files called ann are another prediction's") == 1
+    write(tmp_path / "p.h5", 0.25)
+    again = sym3d("export", "p.h5", *asked)
+    assert printed(again) == ["out/ann.ply"]
+    assert "another prediction" not in again.stderr

@@ -1,5 +1,8 @@
 """Relighting and editing: what is written under which name, whose light it is, and what makes no sense."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +13,7 @@ from stages.edit import run as edit
 from stages.errors import InputError, UsageError
 from stages.export import ExportRequest
 from stages.export import run as export
+from stages.io.claims import INDEX
 from stages.pages import read_items
 from stages.progress import Silent
 from stages.relight import RelightRequest
@@ -86,6 +90,9 @@ def test_a_sweep_of_all_that_have_a_surface(ask, tmp_path):
     result = ask(RelightRequest, relight, sweep=True, video_formats=("gif",))
     assert result.pictures == ()
     assert names(result.videos) == ["ann.sweep+48px.gif", "bob.sweep+48px.gif"]
+    lit = ask(RelightRequest, relight, sweep=True, lamp=(1, 0), photo=False, rows=(0,), video_formats=("gif",))
+    assert names(lit.videos) == ["ann.light_1_0_albedo.sweep+48px.gif"]
+    assert lit.sheet.name == "sheet.light_1_0_albedo.sweep+ann+48px.png"
     assert result.sheet.name == "sheet.sweep+48px.png"
     assert Image.open(result.sheet).size == (6 + 7 * (48 + 6), 24 + 2 * (48 + 6 + 20))
     with pytest.raises(InputError, match=r"^hole: "):
@@ -191,14 +198,25 @@ def test_what_was_edited_is_a_prediction_and_goes_on_the_page(ask, prediction):
     assert [item["name"] for item in found["items"]] == [f"ann.towards_bob.{step}.png" for step in range(1, 8)]
 
 
-def test_another_prediction_in_the_same_folder_loses_nothing(ask, prediction, tmp_path):
-    """Same items, same choices, other content: its files get names of their own, and the same names every time."""
+def write_variant(prediction, path, **change):
+    """The same prediction with other colours, and with ``change``."""
     with open_artifact(prediction) as artifact:
         arrays = {name: artifact[name][:] for name in artifact.names if name != "name"}
-        arrays |= {"name": artifact.strings("name"), "albedo": 1 - arrays["albedo"]}
-        write_artifact(
-            tmp_path / "q.h5", "sym3d.prediction", arrays, provenance=make_provenance(), attrs=artifact.attrs
-        )
+        arrays |= {"name": artifact.strings("name"), "albedo": 1 - arrays["albedo"], **change}
+        write_artifact(path, "sym3d.prediction", arrays, provenance=make_provenance(), attrs=artifact.attrs)
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.texts = []
+
+    def note(self, text):
+        self.texts.append(text)
+
+
+def test_another_prediction_in_the_same_folder_loses_nothing(ask, prediction, tmp_path):
+    """Same items, same choices, other content: its files get names of their own, and the same names every time."""
+    write_variant(prediction, tmp_path / "q.h5")
     choices = {"formats": ("ply",), "depth": ("npy",), "sheet": True, "rows": (0,)}
     videos = {"videos": ("swing",), "video_formats": ("gif",), "size": 16, "device": "cpu"}
     written = {}
@@ -210,3 +228,61 @@ def test_another_prediction_in_the_same_folder_loses_nothing(ask, prediction, tm
             written[path] = path.read_bytes()
     assert len(written) == 8
     assert all(path.read_bytes() == content for path, content in written.items())
+
+
+def test_a_prediction_made_again_replaces_its_files(prediction, tmp_path):
+    """Which prediction it is, its path says or its content: made anew or moved, it keeps the names."""
+    (tmp_path / "made").mkdir()
+    source, notes = shutil.copy(prediction, tmp_path / "made" / "p.h5"), Notes()
+    wanted = ExportRequest(source, tmp_path / "out", formats=("ply",), rows=(0,))
+    (first,) = export(wanted, report=notes).meshes
+    before = first.read_bytes()
+    source.unlink()
+    write_variant(prediction, source)
+    assert export(wanted, report=notes).meshes == (first,)
+    assert first.read_bytes() != before
+    moved = replace(wanted, prediction=shutil.move(source, tmp_path / "moved.h5"))
+    assert export(moved, report=notes).meshes == (first,)
+    assert not notes.texts
+
+
+def test_a_note_says_once_that_names_are_another_predictions(prediction, tmp_path):
+    """Ann and ANN are one where case does not count; what has no files yet is nobody's."""
+    notes, other = Notes(), tmp_path / "q.h5"
+    write_variant(prediction, other, name=["ANN.png", "Bob.png", "hole.png"])
+    export(ExportRequest(prediction, tmp_path / "out", formats=("ply",), rows=(0, 1)))
+    mine = export(ExportRequest(other, tmp_path / "out", formats=("ply",), rows=(0,)), report=notes).meshes
+    with open_artifact(other) as artifact:
+        assert names(mine) == [f"ANN-{artifact.digest[:8]}.ply"]
+    said = f"files called ANN and 1 more are another prediction's; this one's are called {mine[0].stem} and 1 more"
+    assert notes.texts == [f"{tmp_path / 'out'}: {said}"]
+    assert export(ExportRequest(other, tmp_path / "out", formats=("ply",), rows=(0,))).meshes == mine
+    notes.texts.clear()
+    for source in (prediction, other):
+        request = RelightRequest(source, tmp_path / "relit", sweep=True, rows=(0,), size=16, video_formats=("gif",))
+        relight(request, report=notes)
+    assert [text.split(" are ")[0] for text in notes.texts] == [f"{tmp_path / 'relit'}: files called ANN and 1 more"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"ann": 3}', '{"ann": {}}', '{"ann": [[], null]}', '{"ann": "x"}'])
+def test_an_index_that_somebody_else_wrote(prediction, tmp_path, content):
+    (tmp_path / INDEX).write_text(content)
+    (tmp_path / "ann.ply").write_bytes(b"mine")
+    (path,) = export(ExportRequest(prediction, tmp_path, formats=("ply",), rows=(0,))).meshes
+    assert path.name.startswith("ann-" if "ann" in content else "ann.ply")
+
+
+@pytest.mark.parametrize(
+    ("request_", "run", "change", "name"),
+    [
+        (RelightRequest, relight, {"lamp": (1, 0)}, "light_1_0.h5"),
+        (EditRequest, edit, {"frontal": True, "symmetric": True}, "symmetric.h5"),
+    ],
+)
+def test_the_prediction_itself_is_never_replaced(prediction, tmp_path, request_, run, change, name):
+    source = shutil.copy(prediction, tmp_path / name)
+    before = source.read_bytes()
+    with pytest.raises(UsageError, match=f"{name}: is the prediction to change; name another output folder"):
+        run(request_(source, tmp_path, size=48, video_formats=("gif",), device="cpu", **change))
+    assert source.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {name, INDEX}
