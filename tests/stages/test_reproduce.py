@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import stages.reproduce
+import stages.reproduce.forecast as forecast
 import stages.reproduce.runs as runs
 from stages.artifact import open_artifact
 from stages.errors import InputError, UsageError
@@ -123,6 +124,7 @@ def test_the_time_that_trainings_take_is_foreseen(here, monkeypatch):
     with open_artifact(here / "runs/a/checkpoint.h5") as checkpoint:
         assert runs._steps_left(jobs[0]) == 1000 - checkpoint.attrs["step"]
     assert makespan([3.0, 1, 1, 2], 2) == 4
+    monkeypatch.setattr(forecast, "TIMED", 1)
     narrow = ("model.width=0.0625", "optim.batch=2", "model.size=64")
     imitating = ("optim.imitate_steps=300", "optim.search_steps=0", "optim.init=there-is-none")
     for settings in (narrow, narrow + imitating):
