@@ -39,7 +39,6 @@ from sym3d_cli.commands import (
 from sym3d_cli.console import Reporter, error_line
 from sym3d_cli.options import epilog
 from sym3d_cli.text import register_plain
-from sym3d_cli.waiting import WAITING
 
 __all__ = ["EXIT_CODES", "app", "main"]
 
@@ -130,11 +129,12 @@ def said_to_load(main: Callable) -> Callable:
 
     @functools.wraps(main)
     def run(*args, **options):
-        options["context"].obj.wait("loading")
+        reporter = options["context"].obj
+        reporter.wait()
         try:
             return main(*args, **options)
         finally:
-            WAITING.stop()
+            reporter.rest()
 
     return run
 

@@ -119,6 +119,7 @@ class Reporter:
         self.console = Console(stderr=True, highlight=False)
         self._display: Display | None = None
         self._tasks = 0  # one within another
+        self._waits = False
         warnings.simplefilter("default" if verbosity > 0 else "ignore")
         if verbosity > 0:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
@@ -148,13 +149,19 @@ class Reporter:
                 yield task
         finally:
             self._tasks -= 1
-            if not self._tasks:
-                self.wait("working")
+            if self._waits and not self._tasks:
+                WAITING.start(self.console, "working")
 
-    def wait(self, words: str) -> None:
-        """Until there is something else to see, say on a terminal that the program is at work."""
+    def wait(self) -> None:
+        """Say on a terminal that the program is at work, now and between tasks, until :meth:`rest`."""
         if self.verbosity >= 0:
-            WAITING.start(self.console, words)
+            self._waits = True
+            WAITING.start(self.console, "loading")
+
+    def rest(self) -> None:
+        """From here on there is nothing to wait for, or nothing that this process should say of it."""
+        self._waits = False
+        WAITING.stop()
 
     @contextmanager
     def _lines(self, title: str, total: int, done: int) -> Iterator["Lines"]:

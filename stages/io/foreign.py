@@ -35,6 +35,13 @@ class _Unreadable(Exception):
     """What is wrong with the file, in words."""
 
 
+# ValueError: zipfile lets names through that are not UTF-8; IndexError and struct.error: and directories that are cut.
+_DAMAGED = (
+    *(_Unreadable, PickleError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError),
+    *(ValueError, IndexError, struct.error),
+)
+
+
 @dataclass(frozen=True)
 class TorchCheckpoint:
     """The state dicts in a checkpoint and the plain numbers beside them; everything else was left out."""
@@ -61,7 +68,7 @@ def read_torch_checkpoint(path: str | Path) -> TorchCheckpoint:
             file.seek(0)
             content, read_storage = _open_legacy(file)
             return _collect(content, read_storage, path.stat().st_size)
-    except (_Unreadable, PickleError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise InputError(path, f"cannot be read as a torch checkpoint: {reason}", _FIX) from error
     except OSError as error:

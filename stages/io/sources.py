@@ -187,7 +187,8 @@ def _zip(path: Path) -> zipfile.ZipFile:
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    members = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename.split("/"))]
+    named = (info for info in archive.infolist() if info.filename and not info.is_dir())
+    members = [info for info in named if not _hidden(info.filename.split("/"))]
     return sorted(members, key=lambda info: (info.filename.split("/"), info.header_offset))
 
 

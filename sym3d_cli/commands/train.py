@@ -46,6 +46,8 @@ def main(
 
     first = os.environ.get("RANK", "0") == "0"  # of several processes under torchrun; the others stay silent
     report = context.obj if first else Silent()
+    if not first:
+        context.obj.rest()
     settings = list(settings or ())
     if data is not None:
         if not data.exists():

@@ -28,6 +28,7 @@ def main(
     request = ViewRequest(tuple(inputs), host, port, most)
 
     def ready(url: str) -> None:
+        context.obj.rest()
         print_json({"url": url}) if as_json else print_lines([url])
 
     run(request, ready=ready, report=context.obj)

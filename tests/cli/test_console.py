@@ -265,7 +265,7 @@ def test_a_word_while_libraries_load_goes_before_anything_else_is_shown(monkeypa
     monkeypatch.setattr(waiting, "PATIENCE", 0.0)
     report, screen = Reporter(), io.StringIO()
     report.console = Console(file=screen, force_terminal=True, width=80)
-    report.wait("loading")
+    report.wait()
     assert until(lambda: "loading" in screen.getvalue())
     console.print_lines(["result.h5"])
     assert capsys.readouterr().out == "result.h5\n"
@@ -277,14 +277,19 @@ def test_a_word_while_libraries_load_goes_before_anything_else_is_shown(monkeypa
     with report.task("sheet", total=1) as task:
         task.advance()
         assert "working" in screen.getvalue()
-    waiting.WAITING.stop()
+    report.rest()
+    shown = len(screen.getvalue())
+    with report.task("one more", total=1):
+        pass
+    time.sleep(0.05)
+    assert "working" not in screen.getvalue()[shown:], "nobody waits for it any more"
 
 
 def test_no_word_in_a_log_nor_when_it_is_to_be_quiet(monkeypatch, capsys):
     monkeypatch.setattr(waiting, "PATIENCE", 0.0)
-    Reporter().wait("loading")
+    Reporter().wait()
     quiet = Reporter(-1)
     quiet.console = Console(file=sys.stderr, force_terminal=True)
-    quiet.wait("loading")
+    quiet.wait()
     time.sleep(0.05)
     assert capsys.readouterr().err == ""

@@ -74,7 +74,7 @@ def test_trials_follow_from_seed_and_step():
 
 def test_trials_seen_from_above_roll_as_they_turn():
     level, above = batch_trials(0, 0, 4), batch_trials(0, 0, 4, elevation=30.0)
-    torch.testing.assert_close(above[..., 2], level[..., 2] + 0.5 * level[..., 1])
+    torch.testing.assert_close(above[..., 2], level[..., 2] + level[..., 1] / math.sqrt(3))
     assert (above[..., :2] == level[..., :2]).all()
 
 

@@ -215,6 +215,7 @@ def test_hostile_zip(tmp_path, monkeypatch):
         archive.writestr("broken.png", png(2))
         archive.writestr("__MACOSX/._a.png", b"junk")
         archive.writestr("folder/", b"")
+        archive.writestr(zipfile.ZipInfo(""), png(3))
         link = zipfile.ZipInfo("link.png")
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "../../etc/passwd")
