@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from stages.core.raster import available_backends
 from stages.errors import MissingPartError
+from stages.io.threads import usable_cores
 from stages.io.weights import find_vgg16
 from stages.progress import Report, Silent
 from stages.recipe import shipped_recipes
@@ -34,8 +34,7 @@ class DoctorResult:
 
 def run(request: DoctorRequest, *, report: Report = Silent()) -> DoctorResult:
     """Look around; nothing is changed and nothing is downloaded."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = torch.get_num_threads()
+    cores, threads = usable_cores(), torch.get_num_threads()
     extensions = torch.backends.cpu.get_cpu_capability()
     flags = _cpu_flags()
     facts = {

@@ -1,6 +1,7 @@
 """From files to networks in memory, every parameter checked on the way."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ __all__ = [
     "Loaded",
     "build_features",
     "build_model",
+    "differences",
     "find_checkpoint",
     "find_target",
     "load_model",
@@ -178,10 +180,17 @@ def start_from(model: Sym3D, section: ModelSection, other: Loaded) -> list[str]:
             what = f"its networks are for {then.size} pixels at width {then.width:g}, not {now.size} at {now.width:g}"
             fix = "set model.size to its, and model.width to its or a multiple; or imitate it: optim.imitate_steps=1000"
             raise InputError(other.path, what, fix) from error
-    for key, value in now.model_dump().items():
-        if (before := getattr(then, key)) != value and key != "he_init":  # which matters to fresh weights alone
-            notes.append(f"{other.path} had model.{key} = {before}, now {value}")
-    return notes
+    return notes + differences(section, other, besides=("he_init",))  # which matters to fresh weights alone
+
+
+def differences(section: ModelSection, other: Loaded, besides: Sequence[str]) -> list[str]:
+    """A line for each setting that another model had otherwise, but for those ``besides``."""
+    then = other.recipe.model
+    return [
+        f"{other.path} had model.{key} = {before}, now {value}"
+        for key, value in section.model_dump().items()
+        if (before := getattr(then, key)) != value and key not in besides
+    ]
 
 
 def recipe_of(artifact: Artifact) -> Recipe:

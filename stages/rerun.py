@@ -19,7 +19,7 @@ from stages.loading import shipped_models
 from stages.progress import Report
 from stages.recipe import Recipe, parse_recipe
 
-__all__ = ["Past", "checkpoint_again", "differences", "find_parents", "read_past"]
+__all__ = ["Past", "checkpoint_again", "differences", "find_parents", "new_file", "read_past"]
 
 TIMES = ("seconds",)  # attributes that no two runs share
 SHOWN = 5  # differences
@@ -43,7 +43,8 @@ def read_past(path: Path) -> Past:
         provenance = artifact.provenance
         argv = tuple(map(str, provenance.get("argv") or ()))[1:]
         recipe, parents = str(provenance.get("recipe") or ""), tuple(provenance.get("parents") or ())
-        return Past(path, artifact.schema, argv, recipe, parents, int(artifact.attrs.get("step", 0)))
+        step = artifact.attrs["step"] if artifact.schema == "sym3d.checkpoint" else 0  # elsewhere it may be anything
+        return Past(path, artifact.schema, argv, recipe, parents, step)
 
 
 def find_parents(past: Past, named: Sequence[Path]) -> list[Path]:
@@ -86,11 +87,18 @@ def _is(path: Path, parent: dict[str, Any]) -> bool:
                 return artifact.digest == parent.get("digest")
         except InputError:
             return False
-    if path.name != parent.get("name"):
-        return False
-    # Of photographs the digest is over what is in the folder, the archive or the list.
-    photographs = parent.get("schema") == "photographs" or path.is_dir() or path.suffix.lower() in (".txt", ".zip")
-    return photographs or file_sha256(path) == parent.get("digest")
+    several = "schema" not in parent and (path.is_dir() or path.suffix.lower() in (".txt", ".zip"))
+    if several or parent.get("schema") == "photographs":
+        # The digest is over what is in the folder, the archive or the list.
+        return path.name == parent.get("name")
+    return path.is_file() and file_sha256(path) == parent.get("digest")
+
+
+def new_file(out: Path, name: str) -> Path:
+    """Where to make it again. Raises UsageError when something is there already, which would prove nothing."""
+    if (out / name).exists():
+        raise UsageError(f"-o {out}", f"holds {name} already", "name another folder")
+    return out / name
 
 
 def checkpoint_again(past: Past, parents: Sequence[Path], out: Path, report: Report) -> Path:
@@ -100,7 +108,7 @@ def checkpoint_again(past: Past, parents: Sequence[Path], out: Path, report: Rep
     """
     if [parent.get("schema") for parent in past.parents] != ["torch"]:
         return train.run(_training(past, parents, out), report=report).checkpoint
-    request = convert.ImportRequest(parents[0], out / past.path.name, _recipe(past).model)
+    request = convert.ImportRequest(parents[0], new_file(out, past.path.name), _recipe(past).model)
     return convert.run(request, report=report).checkpoint
 
 

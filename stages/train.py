@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from stages.errors import (
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import best_of, best_so_far, forget_others, keep_previous, numbered, score_of
-from stages.loading import Loaded, build_features, build_model, load_model, start_from
+from stages.loading import Loaded, build_features, build_model, differences, load_model, start_from
 from stages.memory import keeping_memory
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
@@ -85,11 +86,13 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     # Before anything starts torch's threads: they inherit how this one treats denormals.
     with flushing_denormals(), keeping_memory(), joined() as ranks:
         data = _load_data(request.data, request.recipe, ranks, report if ranks.first else Silent())
-        with hold_folder(request.run_dir) if ranks.first else nullcontext():
-            return _train(request, data, ranks, report if ranks.first else Silent())
+        with hold_folder(request.run_dir) if ranks.first else nullcontext() as check_folder:
+            return _train(request, data, ranks, check_folder, report if ranks.first else Silent())
 
 
-def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> TrainResult:
+def _train(
+    request: TrainRequest, data: _Data, ranks: Ranks, check_folder: Callable[[], None] | None, report: Report
+) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
     state = _fresh_state(recipe)
     first = load_model(recipe.optim.init) if recipe.optim.init else None
@@ -149,6 +152,7 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
             save(checkpoint, state, provenance, total)
 
         if ranks.first:
+            check_folder()
             save_patiently(write, stopping, report)
         saved = state.step
 
@@ -196,6 +200,8 @@ def _train(request: TrainRequest, data: _Data, ranks: Ranks, report: Report) -> 
                 if judged:
                     metrics, signs = validate(state.best, data.validation, ranks, report)
                     state.log[-1] |= metrics
+                if judged and ranks.first:
+                    check_folder()
                 if judged and recipe.run.keep_best and score_of(metrics) < best:
                     best = score_of(metrics)
                     if ranks.first:  # before checkpoint.h5: a kill between them must not lose the best
@@ -297,11 +303,12 @@ def _draw_samples(path: Path, state: TrainingState, data: _Data, report: Report)
 
 
 def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> tuple[Sym3D | None, list[str]]:
-    """Give a fresh state the weights of optim.init, or return that model to be imitated; and what start_from says."""
+    """Give a fresh state the weights of optim.init, or return that model to be imitated; and how it differs."""
     if first is None:
         return None, []
     if recipe.optim.imitate_steps:
-        return first.model.to(pick_device(), memory_format=torch.channels_last), []
+        notes = differences(recipe.model, first, besides=("size", "width"))
+        return first.model.to(pick_device(), memory_format=torch.channels_last), notes
     notes = start_from(state.model, recipe.model, first)
     if state.average is not None:
         state.average.load_state_dict(state.model.state_dict())

@@ -5,10 +5,10 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, TextIO
 
 from stages.errors import OutputError
 
@@ -50,11 +50,7 @@ def _temporary(path: Path) -> Iterator[BinaryIO]:
     while True:
         with open(temporary, "ab") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            try:
-                ours = os.path.samestat(os.stat(temporary), os.fstat(stream.fileno()))
-            except FileNotFoundError:
-                ours = False
-            if not ours:  # while this one waited, it has become the other's result
+            if not _is_at(temporary, stream):  # while this one waited, it has become the other's result
                 continue
             try:
                 stream.truncate(0)
@@ -66,46 +62,73 @@ def _temporary(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path) -> Iterator[Callable[[], None]]:
     """Make ``folder`` and keep other processes from holding it: two of them would overwrite each other's files.
+
+    Yields a check for before each write of a long run, whose folder may be moved away and begun again meanwhile: where
+    there is no lock, it makes and holds the folder anew; where the lock is another's, it raises OutputError.
 
     Raises OutputError when another process holds it or it cannot be written; before the first step, not after many.
     """
-    make_folder(folder)
-    with _hold(folder / ".lock", folder):
-        yield
+    with _hold(folder / ".lock", folder) as check:
+        yield check
 
 
 @contextmanager
 def hold_file(path: Path) -> Iterator[None]:
     """The same for a file that takes long to make. Its folder is made too."""
-    make_folder(path.parent)
     with _hold(path.with_name(f".{path.name}.lock"), path):
         yield
 
 
 @contextmanager
-def _hold(lock: Path, output: Path) -> Iterator[None]:
+def _hold(lock: Path, output: Path) -> Iterator[Callable[[], None]]:
     """The operating system forgets a lock together with its process, so that none survives a crash."""
+    file = _take(lock, output)
+
+    def check() -> None:
+        nonlocal file
+        if _is_at(lock, file):
+            return
+        if os.path.exists(lock):
+            fix = "go on from where it was moved to, with --name"
+            raise OutputError(output, f"was taken away, and another process began there ({lock.name} is its)", fix)
+        file.close()
+        file = _take(lock, output)
+
+    try:
+        yield check
+    finally:
+        with suppress(OSError):
+            if _is_at(lock, file):
+                lock.unlink()
+        file.close()
+
+
+def _take(lock: Path, output: Path) -> TextIO:
+    make_folder(lock.parent)
     with ExitStack() as stack:
         try:
             while True:
                 file = stack.enter_context(open(lock, "w"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Between open and lock another process may have ended and taken the name away.
-                with suppress(FileNotFoundError):
-                    if os.fstat(file.fileno()).st_ino == os.stat(lock).st_ino:
-                        break
+                if _is_at(lock, file):
+                    stack.pop_all()
+                    return file
         except BlockingIOError as error:
             fix = "wait for it to end, or choose another output or --name"
             raise OutputError(output, f"another process is writing it (it holds {lock.name})", fix) from error
         except OSError as error:
             raise OutputError(output, f"cannot be written ({error.strerror})", "choose another output") from error
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                lock.unlink()
+
+
+def _is_at(path: Path, file: IO) -> bool:
+    """Whether an open file still has that name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except OSError:  # it may lie where nobody may look any more
+        return False
 
 
 def safe_stem(name: str) -> str:

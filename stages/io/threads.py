@@ -8,7 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Threads", "chunks", "worker_threads"]
+__all__ = ["Threads", "chunks", "usable_cores", "worker_threads"]
+
+
+def usable_cores() -> int:
+    """How many this process may use; not every system says that of a process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def chunks(rows: Sequence, size: int) -> Iterator[Sequence]:
@@ -42,8 +47,8 @@ class Threads:
 @contextmanager
 def worker_threads(number: int | None = None) -> Iterator[Threads]:
     """Threads for the time of a with-block; by default one for each core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = Threads(ThreadPoolExecutor(number or cores), number or cores or 1, threading.Event())
+    number = number or usable_cores()
+    threads = Threads(ThreadPoolExecutor(number), number, threading.Event())
     try:
         yield threads
     finally:  # after Ctrl-C each thread leaves after the file that it is at

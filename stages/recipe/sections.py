@@ -173,7 +173,7 @@ class OptimSection(_Section):
     of another size or width can be imitated: imitate_steps."""
     imitate_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps learn from fresh weights to say what the model of init says of the same images, whatever
-    its size and width; 0: its weights are taken over."""
+    its size and width; 0: its weights are taken over. Goes with search_steps 0."""
     search_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps try random viewpoints on the prior's shape in the batch's mean albedo; 0: none."""
 
@@ -187,6 +187,8 @@ class OptimSection(_Section):
     def _imitates_someone(self):
         if self.imitate_steps and self.init is None:
             raise ValueError("imitate_steps needs init (or --init), the model to imitate")
+        if self.imitate_steps and self.search_steps:
+            raise ValueError("imitate_steps takes the viewpoints of init: set search_steps to 0")
         return self
 
 

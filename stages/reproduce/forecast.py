@@ -20,7 +20,7 @@ IMAGES = 64  # of noise, which takes as long as faces
 
 
 def seconds_per_step(recipe: Recipe) -> float:
-    """Of a training by this recipe on one thread of the CPU, once it no longer searches for viewpoints."""
+    """Of a training by this recipe on one thread of the CPU, once it no longer searches for viewpoints or imitates."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -46,7 +46,8 @@ def _measure(recipe: Recipe) -> float:
     data, features = TrainingImages(image, *truth), build_features(recipe)[0]
     model = build_model(recipe.model).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.optim.lr, fused=True)
-    state = TrainingState(model, None, optimizer, step=recipe.optim.search_steps)
+    begun = max(recipe.optim.search_steps, recipe.optim.imitate_steps)
+    state = TrainingState(model, None, optimizer, step=begun)
     losses = Losses(model, features)
     for done in range(WARM + TIMED):
         if done == WARM:

@@ -1,5 +1,6 @@
 """What a table says beside its figures: whether its rows are in the paper's order, and the ratios of some."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,9 +19,11 @@ class Compared:
 
 def order(metric: str, rows: Sequence[Compared]) -> str:
     """One line: whether the rows that have both figures come in the paper's order, and which pairs do not."""
-    known = [row for row in rows if row.ours is not None and row.paper is not None]
-    pairs = combinations(sorted(known, key=lambda row: row.paper), 2)
-    exchanged = [(low, high) for low, high in pairs if low.paper < high.paper and low.ours >= high.ours]
+    known = sorted(filter(_is_known, rows), key=lambda row: row.paper)
+    pairs = [(low, high) for low, high in combinations(known, 2) if low.paper < high.paper]
+    if not pairs:
+        return f"Rows in the paper's order by {metric}: nothing to compare."
+    exchanged = [(low, high) for low, high in pairs if low.ours >= high.ours]
     named = "; ".join(f'"{low.label}" and "{high.label}"' for low, high in exchanged)
     return f"Rows in the paper's order by {metric}: {f'no, exchanged are {named}' if exchanged else 'yes'}."
 
@@ -33,7 +36,11 @@ def ratio(above: str, below: str, metrics: dict[str, Sequence[Compared]]) -> str
     shown = []
     for metric, rows in metrics.items():
         one, other = (next((row for row in rows if row.label == label), None) for label in (above, below))
-        if one is None or other is None or None in (one.ours, other.ours):
+        if one is None or other is None or not (_is_known(one) and _is_known(other)):
             return None
         shown.append(f"{metric} {one.ours / other.ours:.2f} (paper {one.paper / other.paper:.2f})")
     return f'"{above}" / "{below}": {", ".join(shown)}.'
+
+
+def _is_known(row: Compared) -> bool:
+    return all(figure is not None and math.isfinite(figure) for figure in (row.ours, row.paper))

@@ -16,6 +16,7 @@ from stages.artifact import open_artifact
 from stages.errors import DivergedError, InputError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
+from stages.io.threads import usable_cores
 from stages.progress import Report
 from stages.recipe import load_recipe
 from stages.reproduce.forecast import makespan, seconds_per_step
@@ -45,7 +46,7 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
     """
     waiting, diverged = list(jobs), set()
     gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
-    places = gpus or [None] * len(os.sched_getaffinity(0))
+    places = gpus or [None] * usable_cores()
     if announcement := _announcement(jobs, len(places), on_cpu=not gpus):
         report.note(announcement)
     running: dict[int, tuple[Job, subprocess.Popen]] = {}

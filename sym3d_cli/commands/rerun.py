@@ -3,6 +3,7 @@
 import shlex
 import sys
 from contextlib import redirect_stdout
+from itertools import dropwhile
 from pathlib import Path
 from typing import Annotated
 
@@ -39,19 +40,17 @@ def main(
     """Make an artifact again by the command and inputs that it was made by, and say whether it is the same (else exit
     code 4). Nothing but the artifact, its parents and photographs is read; nothing is written outside the folder.
     """
-    from stages.rerun import checkpoint_again, differences, find_parents, read_past
+    from stages.rerun import checkpoint_again, differences, find_parents, new_file, read_past
 
     if out.exists() and any(out.samefile(file.parent) for file in (artifact, artifact.resolve())):
         raise UsageError(f"-o {out}", "is where the artifact itself is", "name another folder")
-    past = read_past(artifact)
-    parents = find_parents(past, parent or ())
+    past, root = read_past(artifact), context.find_root().command
     if past.schema == "sym3d.checkpoint":
-        made = checkpoint_again(past, parents, out, context.obj)
+        made = checkpoint_again(past, find_parents(past, parent or ()), out, context.obj)
     else:
-        root = context.find_root().command
-        line, made = again(root, past.argv, parents, out, artifact)
-        if made.exists():
-            raise UsageError(f"-o {out}", f"holds {made.name} already", "name another folder")
+        name, rest = command_of(past.argv, root, artifact)  # before anybody looks for its parents
+        made = new_file(out, COMMANDS[name][1] or artifact.name)
+        line = again(root.commands[name], name, rest, find_parents(past, parent or ()), made, artifact)
         context.obj.note(f"sym3d {shlex.join(line)}")
         sys.argv = ["sym3d", *line]  # so the new artifact says how it was made
         with redirect_stdout(sys.stderr):
@@ -65,31 +64,30 @@ def main(
     print_json({"path": made}) if as_json else print_lines([made])
 
 
-def again(root, argv: tuple[str, ...], parents: list[Path], out: Path, artifact: Path) -> tuple[list[str], Path]:
-    """Its arguments and the artifact it makes. argv is untrusted: parsed for its options, every path in it replaced."""
-    rest = list(argv)
-    while rest and rest[0].startswith("-"):  # sym3d's own flags
-        rest.pop(0)
-    name = rest.pop(0) if rest else ""
+def command_of(argv: tuple[str, ...], root, artifact: Path) -> tuple[str, list[str]]:
+    """The name of the command that made it, and the rest. Raises InputError for one that may not be run again."""
+    name, *rest = list(dropwhile(lambda word: word.startswith("-"), argv)) or [""]  # after sym3d's own flags
     if name not in COMMANDS or {"-h", "--help"} & {*rest}:
         what = f"was made by sym3d {name}" if name in root.commands else "does not say which command made it"
-        raise InputError(
-            artifact, f"{what}; only {', '.join(COMMANDS)}, train and import can be run again", "make it anew"
-        )
-    command = root.commands[name]
+        what += f"; only {', '.join(COMMANDS)}, train and import can be run again"
+        raise InputError(artifact, what, "make it anew")
+    return name, rest
+
+
+def again(command, name: str, rest: list[str], parents: list[Path], made: Path, artifact: Path) -> list[str]:
+    """Arguments that make it. ``rest`` is untrusted: parsed for its options, every path in it replaced."""
     try:
         values = command.make_context(name, rest).params
     except Exception as error:
-        raise InputError(artifact, f"its command cannot be read (sym3d {shlex.join(argv)})", "make it anew") from error
+        what = f"its command cannot be read (sym3d {shlex.join([name, *rest])})"
+        raise InputError(artifact, what, "make it anew") from error
     places, result = COMMANDS[name]
     if len(parents) < sum(p.name in places and p.param_type_name == "argument" for p in command.params):
         raise InputError(artifact, "does not say what it was made from", "make it anew")
-    made = out / (result or artifact.name)
     values = {key: value for key, value in values.items() if key not in (*places, "overwrite", "as_json")}
-    values |= {"out": out if result else made}
+    values |= {"out": made.parent if result else made}
     for at, place in enumerate(places):
-        last = at == len(places) - 1
-        values[place] = parents[at:] if last and place == "inputs" else next(iter(parents[at : at + 1]), None)
+        values[place] = parents[at:] if place == "inputs" else next(iter(parents[at : at + 1]), None)
     options, arguments = [], []
     for parameter in command.params:
         value = values.get(parameter.name)
@@ -98,4 +96,4 @@ def again(root, argv: tuple[str, ...], parents: list[Path], out: Path, artifact:
         elif value is not None and value != parameter.default:
             flag = parameter.opts[-1] if value is not False else parameter.secondary_opts[-1]
             options += [flag] if isinstance(value, bool) else [f"{flag}={value}"]
-    return [name, *options, "--", *arguments], made
+    return [name, *options, "--", *arguments]

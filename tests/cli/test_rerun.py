@@ -24,7 +24,7 @@ def sym3d(sym3d, monkeypatch):
     return call
 
 
-def pretend(path, argv, recipe="size = 64\n", parents=()):
+def pretend(path, argv, recipe="size = 64\n", parents=(), **attrs):
     """An artifact whose provenance a stranger wrote."""
     provenance = make_provenance(recipe=recipe, parents=parents) | {"argv": argv}
     arrays = {
@@ -33,7 +33,7 @@ def pretend(path, argv, recipe="size = 64\n", parents=()):
         "name": ["a"],
         "sha256": ["0"],
     }
-    write_artifact(path, "sym3d.images", arrays, provenance=provenance)
+    write_artifact(path, "sym3d.images", arrays, provenance=provenance, attrs=attrs)
     return path
 
 
@@ -104,7 +104,7 @@ def test_a_strangers_command_is_not_run(refused, tmp_path, argv):
 def test_a_strangers_command_writes_and_reads_only_what_the_user_named(sym3d, tmp_path):
     (tmp_path / "secret").write_bytes(b"x" * 100)
     argv = ["sym3d", "synth", "../elsewhere.h5", "-n", "2", "--morphable", str(tmp_path / "secret"), "--overwrite"]
-    pretend(tmp_path / "theirs.h5", argv)
+    pretend(tmp_path / "theirs.h5", argv, step="abc")  # which means something in checkpoints only
     result = sym3d("rerun", "theirs.h5", "-o", "again")
     assert result.exit_code == 4
     assert "again/theirs.h5: is not the same as theirs.h5 (its settings" in result.stderr
@@ -163,15 +163,17 @@ def test_features_are_learned_the_same(sym3d, tmp_path):
 def test_faces_of_a_face_model_are_drawn_the_same(sym3d, tmp_path):
     write_model(tmp_path / "model.h5", tiny_arrays())
     assert sym3d("synth", "out.h5", "-n", 3, "--morphable", "model.h5").exit_code == 0
-    again(sym3d, "out.h5")
+    (tmp_path / "model.h5").rename(tmp_path / "mine.h5")
+    again(sym3d, "out.h5", "mine.h5")
 
 
-def test_an_imported_checkpoint_is_imported_the_same(sym3d, tmp_path):
+def test_an_imported_checkpoint_is_imported_the_same(refused, sym3d, tmp_path):
     save(tmp_path / "ref.pth", reference()[1])
     (tmp_path / "mine.toml").write_text(RECIPE.format(steps=1, save_every=1).replace("width", "fov = 20.0\nwidth"))
     assert sym3d("import", "ref.pth", "out.h5", "--like", "mine.toml").exit_code == 0
     (tmp_path / "mine.toml").unlink()
     again(sym3d, "out.h5")
+    assert "holds out.h5 already; name another folder" in refused(2, "rerun", "out.h5", "-o", "again")
     save(tmp_path / "ref.pth", reference(seed=1)[1])
     result = sym3d("rerun", "out.h5", "-o", "other")
     assert result.exit_code == 4
@@ -186,7 +188,8 @@ def test_a_training_needs_the_weights_that_it_had(sym3d, tmp_path, monkeypatch):
     text = RECIPE.format(steps=1, save_every=1000).replace("batch = 4", 'batch = 2\ninit = "first.h5"')
     (tmp_path / "recipe.toml").write_text(text.replace('features = "none"', 'features = "vgg16"'))
     assert sym3d("train", "recipe.toml").exit_code == 0
-    again(sym3d, "runs/test/checkpoint.h5", "faces.h5", "first.h5")
+    (tmp_path / "vgg16.safetensors").rename(tmp_path / "mine.safetensors")
+    again(sym3d, "runs/test/checkpoint.h5", "faces.h5", "first.h5", "mine.safetensors")
     write_vgg16(tmp_path / "vgg16.safetensors", 1)
     result = sym3d("rerun", "runs/test/checkpoint.h5", "-o", "other", "--parent", "faces.h5", "--parent", "first.h5")
     assert result.exit_code == 4
@@ -199,6 +202,8 @@ def test_a_training_needs_the_weights_that_it_had(sym3d, tmp_path, monkeypatch):
 def test_what_cannot_be_run_again_is_said(refused, tmp_path):
     pretend(tmp_path / "table.h5", ["sym3d", "reproduce", "seeds", "faces.h5"])
     line = refused(3, "rerun", "table.h5", "-o", "again")
+    pretend(tmp_path / "symmetric.h5", ["sym3d", "-q", "edit", "p.h5"], parents=[{"name": "p.h5", "digest": "0"}])
+    assert "was made by sym3d edit; only prep" in refused(3, "rerun", "symmetric.h5", "-o", "again")
     assert "was made by sym3d reproduce; only prep, synth, features, infer, eval, train and import can be" in line
     Image.new("RGB", (8, 8)).save(tmp_path / "relit.png")
     assert "relit.png" in refused(3, "rerun", "relit.png", "-o", "again")

@@ -1,17 +1,20 @@
 """Which checkpoints of a run stay, and that they are whole."""
 
 import shutil
+from contextlib import ExitStack
 
 import pytest
 
 import stages.train
 from stages.artifact import open_artifact
-from stages.errors import StaleError
+from stages.errors import OutputError, StaleError
+from stages.io.files import hold_folder
 from stages.keeping import keep_previous, numbered
 from stages.loading import load_model
 from stages.recipe import parse_recipe
 from stages.train import TrainRequest, run
 from stages.validation import validate
+from tests.stages.small import write_checkpoint
 from tests.stages.test_train import RECIPE, assert_same_training, contents, write_images
 
 POLICY = "keep_last = 2\nkeep_best = true\nvalidate_every = 1"
@@ -91,6 +94,43 @@ def test_what_vanishes_meanwhile_costs_nothing_that_is_still_to_come(lost, tmp_p
     run(TrainRequest(recipe(steps=3), folder, images))
     assert step_of(folder / "checkpoint.h5") == 3
     assert step_of(folder / "checkpoint.0000002.h5") == 2
+
+
+def test_a_run_that_was_moved_away_stops_where_another_began_in_its_place(tmp_path, monkeypatch):
+    images, folder, first = write_images(tmp_path / "faces.h5"), tmp_path / "run", tmp_path / "first"
+    step = stages.train.take_step
+    with ExitStack() as another:
+
+        def move(state, *rest):
+            if state.step == 1:
+                folder.rename(first)
+                another.enter_context(hold_folder(folder))
+                write_checkpoint(folder / "checkpoint.h5")
+            return step(state, *rest)
+
+        monkeypatch.setattr(stages.train, "take_step", move)
+        with pytest.raises(OutputError, match=r"was taken away, and another process began there \(\.lock is its\)"):
+            run(TrainRequest(recipe(steps=2), folder, images))
+        assert sorted(path.name for path in folder.iterdir()) == [".lock", "checkpoint.h5"]
+        assert step_of(folder / "checkpoint.h5") == 10  # as it was
+        with pytest.raises(OutputError, match="another process is writing it"), hold_folder(folder):
+            pass
+    assert not (folder / ".lock").exists()
+    assert step_of(first / "checkpoint.h5") == 1
+
+
+def test_a_folder_that_was_moved_away_is_held_anew(tmp_path):
+    with hold_folder(tmp_path / "run") as check:
+        check()
+        (tmp_path / "run").rename(tmp_path / "away")
+        check()
+        with pytest.raises(OutputError, match="another process is writing it"), hold_folder(tmp_path / "run"):
+            pass
+        (tmp_path / "run").rename(tmp_path / "away-too")
+        (tmp_path / "run").touch()
+        with pytest.raises(OutputError):
+            check()
+    assert (tmp_path / "run").is_file()
 
 
 def test_going_back_keeps_what_is_earlier_and_leaves_what_is_later(tmp_path):

@@ -168,6 +168,8 @@ def test_asking_for_steps_replaces_epochs_and_the_other_way_round():
     assert load_recipe("tiny", ["optim.epochs=2"]).optim.steps is None
     assert "exactly one" in refused("optim.epochs=3", "optim.steps=4")
     assert "imitate_steps needs init (or --init)" in refused("optim.imitate_steps=3")
+    both = refused("optim.imitate_steps=3", "optim.search_steps=3", "optim.init=a.h5")
+    assert "imitate_steps takes the viewpoints of init: set search_steps to 0" in both
 
 
 def test_an_override_makes_its_section():

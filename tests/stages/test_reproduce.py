@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 import stages.reproduce
+import stages.reproduce.forecast as forecast
 import stages.reproduce.runs as runs
 from stages.artifact import open_artifact
 from stages.errors import InputError, UsageError
+from stages.io.threads import usable_cores
+from stages.progress import Silent
 from stages.recipe import load_recipe
 from stages.reproduce import TABLES, ReproduceRequest, run
 from stages.reproduce.forecast import makespan, seconds_per_step
@@ -92,6 +95,16 @@ def test_order_and_ratios_are_compared_with_the_papers():
     rows = [Compared("a", 1.0, 0.8), Compared("b", 3.0, 1.0), Compared("c", 2.0, 2.0), Compared("d", None, 1.5)]
     assert order("SIDE", rows) == """Rows in the paper's order by SIDE: no, exchanged are "b" and "c"."""
     assert order("SIDE", [rows[0], rows[2], Compared("e", 0.5, None)]) == "Rows in the paper's order by SIDE: yes."
+    nothing = "Rows in the paper's order by SIDE: nothing to compare."
+    for few in (
+        [],
+        rows[:1],
+        rows[2:],
+        [rows[0], Compared("f", float("nan"), 2.0)],
+        [rows[0], Compared("g", 2.0, 0.8)],
+    ):
+        assert order("SIDE", few) == nothing
+    assert ratio("f", "a", {"SIDE": [rows[0], Compared("f", float("nan"), 2.0)]}) is None
     assert (
         ratio("c", "a", {"SIDE": rows, "MAD": rows[:3]}) == '"c" / "a": SIDE 2.00 (paper 2.50), MAD 2.00 (paper 2.50).'
     )
@@ -111,7 +124,18 @@ def test_the_time_that_trainings_take_is_foreseen(here, monkeypatch):
     with open_artifact(here / "runs/a/checkpoint.h5") as checkpoint:
         assert runs._steps_left(jobs[0]) == 1000 - checkpoint.attrs["step"]
     assert makespan([3.0, 1, 1, 2], 2) == 4
-    assert seconds_per_step(load_recipe("small", ("model.width=0.0625", "optim.batch=2", "model.size=64"))) > 0
+    monkeypatch.setattr(forecast, "TIMED", 1)
+    narrow = ("model.width=0.0625", "optim.batch=2", "model.size=64")
+    imitating = ("optim.imitate_steps=300", "optim.search_steps=0", "optim.init=there-is-none")
+    for settings in (narrow, narrow + imitating):
+        assert seconds_per_step(load_recipe("small", settings)) > 0
+
+
+def test_systems_that_do_not_tell_a_process_its_cores(here, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert usable_cores() == 3
+    assert runs.train_all([], Path("logs"), Silent()) == set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])

@@ -265,13 +265,15 @@ def test_weights_that_do_not_fit_are_refused_and_missing_networks_said(whole, im
 
 
 def test_a_larger_model_first_imitates_and_then_trains_as_usual(whole, tmp_path):
-    data, report = write_images(tmp_path / "large.h5", size=128), Silent()
+    data, notes, report = write_images(tmp_path / "large.h5", size=128), [], Silent()
+    report.note = notes.append
 
     def large(steps):
         text = recipe(steps, init=whole[0]).text()
-        return parse_recipe(text, ["model.size=128", "optim.imitate_steps=2", "run.log_every=1"], where="test")
+        return parse_recipe(text, ["model.size=128", "model.fov=12.0", "optim.imitate_steps=2", "run.log_every=1"])
 
     at_once = run(TrainRequest(large(4), tmp_path / "at-once", data), report=report)
+    assert notes == [f"{whole[1].checkpoint} had model.fov = 10.0, now 12.0"]
     found = contents(at_once.run_dir)
     assert np.isfinite(found["log/view"]).tolist() == [True, True, False, False]
     assert np.isfinite(found["log/photo"]).tolist() == [False, False, True, True]
