@@ -81,6 +81,7 @@ def take_step(
             smooth=loss.smoothness,
             yaw_spread=loss.yaw_spread,
             yaw_weight=YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
+            elevation=loss.elevation,
             trials=None if trials is None else _upload(trials[:, mine], device),
             precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
             gather=ranks.gather,
@@ -142,7 +143,7 @@ def _trials(recipe: Recipe, step: int) -> Tensor | None:
     if step >= recipe.optim.search_steps:
         return None
     nearer = 1 - step / recipe.optim.search_steps / 2
-    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch)
+    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch, recipe.loss.elevation or 0.0)
 
 
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:

@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from .camera import rotation
+
 __all__ = ["Gather", "alone", "depth_error", "perceptual", "photometric", "viewpoints"]
 
 EPSILON = 1e-7
@@ -74,6 +76,7 @@ def viewpoints(
     spread: float = 0.0,
     weight: float = 0.0,
     gather: Gather = alone,
+    elevation: float | None = None,
 ) -> Float[Tensor, ""]:
     """What is known of viewpoints before any image is seen (not in the paper).
 
@@ -82,12 +85,24 @@ def viewpoints(
     together with hardly a change in the picture, and while shapes are blurs they do. Held by their size alone, yaws
     gather at plus and minus s: frontal pictures become half a shape seen from the side.
     Plus 0.3 times the mean of γ² + t_x² + t_y², each as a share of its ``reach``: pictures are upright and centred.
+    With an ``elevation`` (radians) things stand on the ground, and the camera looks down at them by as much in the
+    canonical pose. Turning one is then a roll too, and in place of γ stands the angle between its own vertical and the
+    picture's.
     """
-    upright = UPRIGHT * (view[:, 2:5] / reach[2:5].clamp(min=EPSILON)).square().sum(1).mean()
+    lean = view[:, 2] if elevation is None else _lean(view, elevation)
+    tilts = torch.cat([lean[:, None], view[:, 3:5]], 1)
+    upright = UPRIGHT * (tilts / reach[2:5].clamp(min=EPSILON)).square().sum(1).mean()
     yaw = gather(view[:, 1]).abs().sort().values
     middles = torch.linspace(0, 1, 2 * len(yaw) + 1, device=yaw.device, dtype=yaw.dtype)[1::2]
     quantiles = math.sqrt(2) * torch.erfinv(middles)
     return upright + weight * (yaw - spread * quantiles).square().mean()
+
+
+def _lean(view: Float[Tensor, "b 6"], elevation: float) -> Float[Tensor, " b"]:
+    """The angle in the picture, radians, of what points up in a canonical view from this elevation."""
+    _, up, toward = rotation(view[:, :3]).mul(-1).unbind(-1)
+    vertical = math.cos(elevation) * up + math.sin(elevation) * toward
+    return torch.atan2(vertical[:, 0], -vertical[:, 1])
 
 
 def _mean(total: Float[Tensor, ""], gather: Gather) -> Float[Tensor, ""]:

@@ -72,7 +72,8 @@ class Sym3D(nn.Module):
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
     ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
     tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
-    lit and turned the other way explains the images as well. ``symmetric`` makes canonical depth and albedo exactly
+    lit and turned the other way explains the images as well. Its middle is ``dome_below`` that of the image, as a share
+    of the height: for things that are nearest low down. ``symmetric`` makes canonical depth and albedo exactly
     symmetric, each the mean of itself and its mirror image, and the viewpoint of a mirrored image the mirrored
     viewpoint, which is left to explain what is not symmetric. ``mirrored`` names the maps that symmetry is assumed of.
     Without ``light``, the albedo has all the shading to itself. ``border`` columns on the left and the right have a
@@ -98,6 +99,7 @@ class Sym3D(nn.Module):
         fov: float = FOV,
         confidence: bool = True,
         convex_prior: float = 0.0,
+        dome_below: float = 0.0,
         symmetric: bool = False,
         mirrored: Sequence[str] = ("depth", "albedo"),
         light: bool = True,
@@ -120,7 +122,7 @@ class Sym3D(nn.Module):
         reach = torch.tensor([math.radians(max_rotation_degrees)] * 3 + [xy, xy, z])
         self.register_buffer("view_reach", reach, persistent=False)
         self.register_buffer("in_a_mirror", torch.tensor(IN_A_MIRROR, dtype=torch.float32), persistent=False)
-        self.register_buffer("prior", convex_prior * _dome(size), persistent=False)
+        self.register_buffer("prior", convex_prior * _dome(size, dome_below), persistent=False)
 
     @property
     def background_depth(self) -> float:
@@ -231,8 +233,8 @@ class Sym3D(nn.Module):
         return image, depth, depth < self.background_depth
 
 
-def _dome(size: int) -> Float[Tensor, "h w"]:
-    """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings the middle nearer."""
+def _dome(size: int, below: float) -> Float[Tensor, "h w"]:
+    """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings its middle nearer."""
     axis = (torch.arange(size) - (size - 1) / 2) * (64 / size)
-    dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - axis[:, None] ** 2 / (2 * 26**2))
+    dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - (axis[:, None] - 64 * below) ** 2 / (2 * 26**2))
     return dome - dome.mean()

@@ -27,6 +27,7 @@ def objective(
     features: nn.Module | None = None,
     yaw_spread: float | None = None,
     yaw_weight: float = 0.0,
+    elevation: float | None = None,
     trials: Float[Tensor, "k b 6"] | None = None,
     precision: torch.dtype = torch.float32,
     gather: losses.Gather = losses.alone,
@@ -35,8 +36,9 @@ def objective(
 
     total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness, with λ_f ``flip``, λ_p ``perceptual``
     and λ_sm ``smooth``; smoothness is of the depth's departure from the convex prior. ``yaw_spread`` (degrees) adds
-    :func:`losses.viewpoints`, its first term with ``yaw_weight``. The reconstruction holds the plain branch first and
-    the flipped one second (2B); a symmetric model has the plain one only, because both are the same picture.
+    :func:`losses.viewpoints`, its first term with ``yaw_weight``, of things seen from an ``elevation`` (degrees). The
+    reconstruction holds the plain branch first and the flipped one second (2B); a symmetric model has the plain one
+    only, because both are the same picture.
 
     ``trials`` as in :func:`search_view` are for the start of a training: on a template (:meth:`Sym3D.template`) they
     find the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
@@ -81,7 +83,8 @@ def objective(
     if yaw_spread is not None:
         weight = yaw_weight if trials is None else 0.0  # what is found must not be pushed about
         spread = math.radians(yaw_spread)
-        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, spread, weight, gather)
+        above = None if elevation is None else math.radians(elevation)
+        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, spread, weight, gather, above)
     total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
     return {"total": total, **parts}, factors, both
 

@@ -28,11 +28,16 @@ def batch_flips(seed: int, step: int, batch: int) -> Tensor:
     return torch.from_numpy(_generator(seed, step, FLIPS).random(batch) < 0.5)
 
 
-def batch_trials(seed: int, step: int, batch: int) -> Tensor:
-    """(k, batch, 6) departures in viewpoint for the search of a step: normal, pitch 8°, yaw 15° and roll 5° wide."""
+def batch_trials(seed: int, step: int, batch: int, elevation: float = 0.0) -> Tensor:
+    """(k, batch, 6) departures in viewpoint for the search of a step: normal, pitch 8°, yaw 15° and roll 5° wide.
+
+    Seen from an elevation (degrees), what turns about its own vertical also rolls.
+    """
     spread = np.radians([8, 15, 5, 0, 0, 0])
     normal = _generator(seed, step, TRIALS).standard_normal((SEARCHED, batch, 6))
-    return torch.from_numpy((normal * spread).astype(np.float32))
+    trials = normal * spread
+    trials[..., 2] += np.sin(np.radians(elevation)) * trials[..., 1]
+    return torch.from_numpy(trials.astype(np.float32))
 
 
 def _generator(seed: int, index: int, purpose: int) -> np.random.Generator:

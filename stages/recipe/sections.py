@@ -75,6 +75,8 @@ class ModelSection(_Section):
     """Predict confidence maps, which let parts of an image be asymmetric."""
     convex_prior: float = Field(0.0, ge=0, le=10)
     """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
+    dome_below: float = Field(0.0, ge=-0.5, le=0.5)
+    """How far below the image's middle the dome has its own, as a share of the height: 0.2 for cars seen from above."""
     symmetric: bool = False
     """Make canonical depth and albedo exactly symmetric instead of probably, so that one reconstruction is enough, and
     the viewpoint of a mirrored image the mirrored viewpoint."""
@@ -126,6 +128,10 @@ class LossSection(_Section):
     """Standard deviation of the yaws, in degrees, in upright and centred pictures; left out: no assumption."""
     yaw_spread_steps: int = Field(0, ge=0, le=10**9)
     """Over how many steps the weight of yaw_spread falls to nothing; 0: it stays."""
+
+    elevation: float | None = Field(None, ge=0, le=60)
+    """Degrees that the camera looks down in the canonical pose at things that stand upright on the ground: yaw_spread
+    and the search then know that turning one is a roll too; left out: pictures roll little."""
 
     @model_validator(mode="after")
     def _self_is_named(self):

@@ -71,6 +71,21 @@ def test_viewpoints_cost_nothing_when_they_are_upright_and_yaws_spread_as_said()
     torch.testing.assert_close(viewpoints(view, reach, 0.4, 3.0), viewpoints(view, reach))
 
 
+def test_seen_from_above_a_turn_about_the_own_vertical_is_upright():
+    """R_x(down) R_y(yaw) R_x(-canonical), written as the method's R_z R_y R_x: yaw 40°, both from 20° above."""
+    down, yaw = math.radians(20), math.radians(40)
+    pitch = math.atan2(
+        math.sin(down) * math.cos(down) * (1 - math.cos(yaw)), 1 - (1 - math.cos(yaw)) * math.cos(down) ** 2
+    )
+    turn = [pitch, math.asin(math.sin(yaw) * math.cos(down)), math.atan2(math.sin(down) * math.sin(yaw), math.cos(yaw))]
+    view = torch.tensor([[*turn, 0, 0, 0]])
+    assert view[0, 2] > math.radians(15)
+    assert viewpoints(view, torch.ones(6), elevation=down) < 1e-9
+    assert viewpoints(view, torch.ones(6)) > 0.02
+    rolled = torch.tensor([[0, 0, 0.2, 0, 0, 0]])
+    torch.testing.assert_close(viewpoints(rolled, torch.ones(6), elevation=0.0), torch.tensor(0.3 * 0.2**2))
+
+
 def test_equal_yaws_still_have_a_gradient_that_is_finite():
     view = torch.zeros(3, 6, requires_grad=True)
     viewpoints(view, torch.ones(6), 0.4, 3.0).backward()

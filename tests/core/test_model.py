@@ -151,6 +151,8 @@ def test_the_convex_prior_starts_with_a_dome():
     assert convexity(depth).item() > 0.95
     assert convexity(2 - depth).item() < -0.95
     assert (Sym3D(64, NARROW).metric_depth(torch.zeros(1, 64, 64)) == 1.0).all()
+    low = Sym3D(64, NARROW, convex_prior=1.2, dome_below=0.25).metric_depth(torch.zeros(1, 64, 64))
+    assert low[0, :, 32].argmin() in (47, 48)  # 16 of 64 rows below the middle
 
 
 def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():

@@ -72,6 +72,12 @@ def test_trials_follow_from_seed_and_step():
     torch.testing.assert_close(spread, torch.tensor([8.0, 15.0, 5.0, 0.0, 0.0, 0.0]), rtol=0.1, atol=1e-6)
 
 
+def test_trials_seen_from_above_roll_as_they_turn():
+    level, above = batch_trials(0, 0, 4), batch_trials(0, 0, 4, elevation=30.0)
+    torch.testing.assert_close(above[..., 2], level[..., 2] + 0.5 * level[..., 1])
+    assert (above[..., :2] == level[..., :2]).all()
+
+
 def test_the_depth_network_begins_when_the_template_ends():
     """Gradients of 0 would let Adam's second moment fade, and its first real steps grow tenfold."""
     model = Sym3D(64, 1 / 16, symmetric=True, convex_prior=1.5)
