@@ -8,6 +8,7 @@ from stages.artifact import make_provenance, write_artifact
 from stages.data.cars import CAR_NOISE, render_cars
 from stages.data.draws import Draws
 from stages.data.quality import WANTED, grade, measure
+from stages.data.scenery import BACKGROUND_NOISE, draw_background
 from stages.errors import InputError
 from stages.grade import GradeRequest, run
 from stages.progress import Silent
@@ -18,11 +19,12 @@ COUNT = 500
 
 @pytest.fixture(scope="module")
 def cars():
-    """Their images and their yaws in degrees."""
+    """Their images, each before a background of its own, and their yaws in degrees."""
     draws = (Draws(11, range(first, first + 50), noise=CAR_NOISE) for first in range(0, COUNT, 50))
     parts = [render_cars(draw, 64) for draw in draws]
-    images, views = (np.concatenate([part[name] for part in parts]) for name in ("image", "view"))
-    return images, np.degrees(views[:, 1])
+    images, masks, views = (np.concatenate([part[name] for part in parts]) for name in ("image", "mask", "view"))
+    behind = draw_background(Draws(12, range(COUNT), noise=BACKGROUND_NOISE), 64).permute(0, 2, 3, 1) * 255
+    return np.where(masks[..., None], images, behind.byte().numpy()), np.degrees(views[:, 1])
 
 
 def complaints(images: np.ndarray, count: int = 1000) -> set[str]:

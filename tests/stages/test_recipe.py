@@ -64,7 +64,7 @@ def test_the_papers_settings():
     assert (cars.model.confidence, cars.model.diffuse, cars.model.border_depth) == (False, (0.5, 1.0), 1.08)
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("name", ["tiny", "small", "cars-small"])
 def test_short_recipes_are_kept_healthy(name):
     recipe = load_recipe(name)
     assert recipe.model.convex_prior > 0
