@@ -76,7 +76,7 @@ class ModelSection(_Section):
     convex_prior: float = Field(0.0, ge=0, le=10)
     """Height of the fixed convex dome added to the raw depth; 0 is the paper, 1.2 keeps faces from turning hollow."""
     dome_below: float = Field(0.0, ge=-0.5, le=0.5)
-    """How far below the image's middle the dome has its own, as a share of the height: 0.2 for cars seen from above."""
+    """How far below the image's middle the dome has its own, as a share of the height: 0.35 for cars seen from above."""
     symmetric: bool = False
     """Make canonical depth and albedo exactly symmetric instead of probably, so that one reconstruction is enough, and
     the viewpoint of a mirrored image the mirrored viewpoint."""
