@@ -103,6 +103,10 @@ def _restore_moments(artifact: Artifact, name: str, parameter: nn.Parameter, opt
     if missing:
         raise InputError(artifact.path, f"has no {missing[0]}", "use another checkpoint, or --overwrite")
     values = {key: torch.from_numpy(np.asarray(artifact[place][...])) for key, place in names.items()}
+    for key, shape in {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}.items():
+        if values[key].shape != shape:
+            what = f"{names[key]} has not the shape of its weight"
+            raise InputError(artifact.path, what, "use another checkpoint, or --overwrite")
     # empty_like keeps the parameter's memory layout, which the fused kernel relies on.
     kept = {key: torch.empty_like(parameter.data).copy_(values[key]) for key in ("exp_avg", "exp_avg_sq")}
     optimizer.state[parameter] = {"step": values["step"].to(parameter.device), **kept}

@@ -129,6 +129,8 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
             report.warn(f"{gaps} of {len(target.rows)} images have no pixel to judge and are left out of the means")
         trust = _trust(request, scores)
         names = data.strings("name")
+        # Before the scores: whoever finds these takes the evaluation for done.
+        sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0], report))
         write_artifact(
             out,
             "sym3d.scores",
@@ -139,7 +141,6 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
                 "reliability": {metric: asdict(found) for metric, found in trust.items()},
             },
         )
-        sheet = write_png(out.with_suffix(".png"), _sheet(target, scores, request.metrics[0], report))
         return EvaluateResult(path, data.path, request.split, len(target.rows), summary, trust, out, sheet)
 
 

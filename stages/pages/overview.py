@@ -109,7 +109,7 @@ def _histograms(path: Path, chain: list[dict]) -> dict:
             values = {who: v for who, v in values.items() if len(v)}
             if "model" not in values:
                 continue
-            counts, edges = np.histogram(values["model"], bins=min(BINS, max(8, len(values["model"]) // 5)))
+            counts, edges = _counts(values["model"])
             found.append(
                 {
                     "label": label,
@@ -119,6 +119,14 @@ def _histograms(path: Path, chain: list[dict]) -> dict:
                 }
             )
         return {"name": _title(path), "histograms": found}
+
+
+def _counts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many values lie between which edges."""
+    try:
+        return np.histogram(values, bins=min(BINS, max(8, len(values) // 5)))
+    except ValueError:  # so huge, and so alike, that no number lies between them
+        return np.array([len(values)]), np.array([values.min(), values.max()])
 
 
 def _chain(origin: Origin) -> list[dict]:

@@ -50,6 +50,16 @@ def test_scores_are_those_of_the_metrics(tmp_path, checkpoint, data):
     assert result.sheet.is_file()
 
 
+def test_whoever_finds_scores_finds_their_picture(tmp_path, checkpoint, data, monkeypatch):
+    def killed(path, *rest, **more):
+        assert path.with_suffix(".png").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stages.evaluate.write_artifact", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(EvaluateRequest(checkpoint, data, out=tmp_path / "scores.h5"))
+
+
 def test_a_prediction_file_scores_as_its_checkpoint(tmp_path, checkpoint, data):
     made = infer.run(infer.InferRequest(checkpoint, (data,), tmp_path / "out"))
     by_file = run(EvaluateRequest(made.prediction, data, out=tmp_path / "a.h5"))
@@ -210,7 +220,7 @@ def test_a_smaller_model_is_judged_at_the_size_of_the_data(tmp_path, checkpoint)
     truth = torch.from_numpy(np.where(true > 0, true, 1.0))
     with open_artifact(result.scores, "sym3d.scores") as scores:
         np.testing.assert_allclose(scores["side"][:], side(torch.from_numpy(depth), truth, judged), rtol=1e-3)
-    with pytest.raises(StaleError, match="something else"):
+    with pytest.raises(StaleError, match="made differently: its recipe said 'upscale = true'"):
         run(EvaluateRequest(checkpoint, write_data(tmp_path / "small.h5"), out=tmp_path / "s.h5"))
     uneven = write_data(tmp_path / "uneven.h5", size=96)
     with pytest.raises(InputError, match="96 pixels and the model takes 64"):
