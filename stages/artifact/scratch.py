@@ -14,6 +14,7 @@ from stages.artifact.files import Sink, write_all
 from stages.artifact.layout import BLOCK_BYTES, create_fixed
 from stages.artifact.meta import read_meta, write_meta
 from stages.artifact.schema import TEXT_BYTES, Schema
+from stages.interrupt import interrupts_later
 
 __all__ = ["Column", "Scratch", "column_plan", "create_scratch", "open_scratch"]
 
@@ -92,7 +93,7 @@ def create_scratch(fd: int, plan: Mapping[str, Column], identity: dict[str, Any]
     sink = Sink(fd)
     columns = {}
     try:
-        with h5py.File(sink, "w") as file:
+        with interrupts_later(), h5py.File(sink, "w") as file:
             for name, column in plan.items():
                 dataset = create_fixed(file, name, column.shape, column.dtype)
                 columns[name] = replace(column, offset=dataset.id.get_offset() or 0)
@@ -107,7 +108,7 @@ def open_scratch(fd: int) -> Scratch | None:
     """The partial that an earlier run left in this file; None when there is none, or none that can be used."""
     size = os.fstat(fd).st_size
     try:
-        with h5py.File(Sink(fd), "r") as file:
+        with interrupts_later(), h5py.File(Sink(fd), "r") as file:
             identity = read_meta(file)
             columns = {}
             for name, dataset in list_datasets(file).items():

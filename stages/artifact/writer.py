@@ -17,6 +17,7 @@ from stages.artifact.layout import create, encode_text, file_digest, hash_blocks
 from stages.artifact.meta import plain, write_meta
 from stages.artifact.schema import SCHEMAS
 from stages.artifact.seal import SEAL_BYTES, write_seal
+from stages.interrupt import interrupts_later
 
 __all__ = ["Source", "as_array", "copy_artifact", "write_artifact", "write_file"]
 
@@ -102,7 +103,7 @@ def write_file(fd: int, schema: str, sources: Mapping[str, Source], provenance: 
     sink = Sink(fd)
     entries: dict[str, tuple[str, list[int], str]] = {}
     try:
-        with h5py.File(sink, "w", userblock_size=SEAL_BYTES) as file:
+        with interrupts_later(), h5py.File(sink, "w", userblock_size=SEAL_BYTES) as file:
             for name, source in sorted(sources.items()):
                 dataset = create(file, name, source.shape, source.dtype, SCHEMAS[schema].field(name))
                 dataset.attrs["sha256"] = total = hash_blocks(_copying(dataset, source.blocks()))

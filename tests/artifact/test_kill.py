@@ -13,6 +13,7 @@ import pytest
 from small_files import beside, complete, open_writer, provenance, rows_of
 
 from stages.artifact import open_artifact, write_artifact
+from stages.artifact.files import Sink
 from stages.errors import InputError
 
 
@@ -110,3 +111,19 @@ def test_rows_made_anew_leave_the_previous_ones_to_readers(tmp_path):
         writer.finish()
     with open_artifact(path) as artifact:
         assert artifact.digest != before
+
+
+def test_ctrl_c_in_the_middle_of_hdf5_is_heard_after_it(tmp_path, monkeypatch):
+    """HDF5 calls Python to write; an exception from there came back as a SystemError."""
+    write = Sink.write
+
+    def interrupted(sink, data):
+        signal.raise_signal(signal.SIGINT)
+        return write(sink, data)
+
+    monkeypatch.setattr(Sink, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        complete(tmp_path / "images.h5")
+    monkeypatch.undo()
+    with open_artifact(complete(tmp_path / "images.h5")) as artifact:
+        artifact.verify()

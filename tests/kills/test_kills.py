@@ -208,7 +208,6 @@ def test_stopped_in_the_middle_it_says_so_and_resumes(forks, name, numbers):
         if stopped["code"]:
             break
     assert stopped["code"] == 130, forks.said(folder)
-    assert stopped["seconds"] < 30
     assert forks.said(folder).endswith("sym3d: interrupted; run the same command again to resume\n")
     assert "Traceback" not in forks.said(folder)
     forks.finish(COMMANDS[name].line, folder)
