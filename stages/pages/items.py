@@ -99,7 +99,8 @@ def _scores(paths: Sequence[Path], names: list[str]) -> dict[str, np.ndarray]:
 def _pick(figures: dict[str, np.ndarray], count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
-    worst_first = np.argsort(-np.nan_to_num(figures["side" if "side" in figures else "misfit"]), kind="stable")
+    ranked = next((figures[key] for key in ("side", "mad", "misfit") if key in figures), np.zeros(count))
+    worst_first = np.argsort(-np.nan_to_num(ranked), kind="stable")
     ends = most // 4
     between = worst_first[ends : count - ends]
     even = between[np.linspace(0, len(between) - 1, most - 2 * ends).round().astype(int)]

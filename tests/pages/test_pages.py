@@ -149,6 +149,15 @@ def test_numbers_of_other_files_become_columns(tmp_path, monkeypatch):
     assert column(twice, "side") == [3, None], "a name that stands there twice is nobody's"
 
 
+@pytest.mark.parametrize(("metric", "worst"), [("mad", 9), ("convexity", 0)])
+def test_more_scores_of_another_metric_than_are_shown(tmp_path, metric, worst):
+    arrays = {"name": [f"{i}" for i in range(10)], metric: np.arange(10, dtype=np.float32)}
+    write_artifact(tmp_path / "s.h5", "sym3d.scores", arrays, provenance=make_provenance(), attrs={"summary": {}})
+    shown = [item["row"] for item in items_of(None, [tmp_path / "s.h5"], most=4)["items"]]
+    assert len(shown) == 4
+    assert worst in shown
+
+
 def test_scores_alone_make_a_table(result):
     items = items_of(None, [result / "out" / "scores.h5"])
     assert [item["name"] for item in items["items"]] == HOSTILE
