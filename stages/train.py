@@ -9,22 +9,19 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from stages.artifact import make_provenance, open_artifact
+from stages.artifact import make_provenance
 from stages.checkpoint import TrainingState, restore, save, save_patiently
 from stages.core.model import Sym3D
 from stages.device import flushing_denormals, pick_device
 from stages.errors import (
     DivergedError,
-    InputError,
     MissingPartError,
     OutputError,
     PeerLostError,
     StaleError,
-    UsageError,
 )
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
@@ -35,14 +32,13 @@ from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
 from stages.same_run import check_same_run
-from stages.steps import Losses, TrainingImages, note_skipped, read_losses, take_step
+from stages.steps import Losses, note_skipped, read_losses, take_step
+from stages.training_data import TrainingData, load_training_data
 from stages.training_log import append
-from stages.truth import true_depth
-from stages.validation import ValidationImages, validate, write_sample_sheet
+from stages.validation import validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
 
-TRAIN, VALIDATION = 0, 1
 SETTLED = 500  # steps; before that every run shows symptoms
 
 
@@ -65,15 +61,6 @@ class TrainResult:
     metrics: dict[str, float]  # the last validation's means, SIDE ×10⁻² and MAD in degrees; empty without ground truth
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The images in memory: 64-pixel sets fit, and one array beats any loader."""
-
-    train: TrainingImages
-    validation: ValidationImages
-    parent: dict  # for the provenance
-
-
 def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     """Train to the recipe's last step, resuming what ``run_dir`` holds.
 
@@ -85,13 +72,13 @@ def run(request: TrainRequest, *, report: Report | None = None) -> TrainResult:
     report = report or Silent()
     # Before anything starts torch's threads: they inherit how this one treats denormals.
     with flushing_denormals(), keeping_memory(), joined() as ranks:
-        data = _load_data(request.data, request.recipe, ranks, report if ranks.first else Silent())
+        data = load_training_data(request.data, request.recipe, ranks.count, report if ranks.first else Silent())
         with hold_folder(request.run_dir) if ranks.first else nullcontext() as check_folder:
             return _train(request, data, ranks, check_folder, report if ranks.first else Silent())
 
 
 def _train(
-    request: TrainRequest, data: _Data, ranks: Ranks, check_folder: Callable[[], None] | None, report: Report
+    request: TrainRequest, data: TrainingData, ranks: Ranks, check_folder: Callable[[], None] | None, report: Report
 ) -> TrainResult:
     recipe, checkpoint = request.recipe, request.run_dir / "checkpoint.h5"
     state = _fresh_state(recipe)
@@ -241,38 +228,6 @@ def _train(
     return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
 
 
-def _load_data(path: Path, recipe: Recipe, ranks: Ranks, report: Report) -> _Data:
-    device = pick_device()
-    size, batch = recipe.model.size, recipe.optim.batch
-    with open_artifact(path, "sym3d.images", report) as images:
-        if images["image"].shape[1] != size:
-            raise InputError(
-                path,
-                f"has images of {images['image'].shape[1]} pixels and the recipe trains at {size}",
-                f"prepare them with --size {size}, or set model.size",
-            )
-        split = images["split"][:]
-        train, validation = (np.flatnonzero(split == which) for which in (TRAIN, VALIDATION))
-        if len(train) < batch:
-            raise InputError(path, f"has {len(train)} training images for batches of {batch}", "lower optim.batch")
-        if batch % ranks.count:
-            raise UsageError(
-                f"{ranks.count} processes", f"cannot share batches of {batch} evenly", "set optim.batch to a multiple"
-            )
-        validation = validation[: recipe.run.validate_images]
-        truth = "depth" in images and "mask" in images
-        supervised = recipe.loss.supervised
-        if supervised and not truth:
-            raise InputError(path, "has no true depth to learn from", "train with loss.supervised=false")
-        known = [part.to(device) for part in true_depth(images, train)] if supervised else (None, None)
-        judged = [part.to(device) for part in true_depth(images, validation)] if truth else (None, None)
-        return _Data(
-            train=TrainingImages(torch.from_numpy(images["image"][train]).to(device), *known),
-            validation=ValidationImages(images["image"][validation], *judged),
-            parent=make_provenance(parents=[images])["parents"][0],
-        )
-
-
 def _fresh_state(recipe: Recipe) -> TrainingState:
     torch.manual_seed(recipe.run.seed)
     model = build_model(recipe.model).to(pick_device(), memory_format=torch.channels_last)
@@ -294,7 +249,7 @@ def _set_rate(state: TrainingState, recipe: Recipe) -> float:
     return rate
 
 
-def _draw_samples(path: Path, state: TrainingState, data: _Data, report: Report) -> None:
+def _draw_samples(path: Path, state: TrainingState, data: TrainingData, report: Report) -> None:
     """A picture that cannot be written must not end the training."""
     try:
         write_sample_sheet(path, state.best, data.validation, report)
