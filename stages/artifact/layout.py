@@ -84,6 +84,9 @@ def read_blocks(array: Any) -> Iterator[np.ndarray]:
     if array.ndim == 0:
         yield np.asarray(array[()])
         return
+    if array.size == 0:  # of any length: no rows to go through
+        yield np.empty(0, array.dtype)
+        return
     row = max(1, math.prod(array.shape[1:]) * array.dtype.itemsize)
     step = max(1, BLOCK_BYTES // row)
     for start in range(0, array.shape[0], step):

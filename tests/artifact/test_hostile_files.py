@@ -1,5 +1,6 @@
 """Files that are no artifact, or no longer, or pretend to be: one InputError of one line, never a crash."""
 
+import hashlib
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import pytest
 from small_files import reseal
 
 from stages.artifact import open_artifact
+from stages.artifact.layout import hash_blocks, read_blocks
 from stages.errors import InputError
 
 
@@ -213,3 +215,10 @@ def test_a_wrong_byte_under_a_right_seal(images):
     reseal(images)
     with open_artifact(images) as artifact, pytest.raises(InputError, match="'image' does not fit its digest"):
         artifact.verify()
+
+
+def test_rows_without_end_that_hold_nothing(tmp_path):
+    """A billion times a billion rows of no bytes are summed up at once."""
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        rows = file.create_dataset("rows", (2**62, 0), "u1", chunks=(1, 1), maxshape=(None, None))
+        assert hash_blocks(read_blocks(rows)) == hashlib.sha256().hexdigest()
