@@ -86,7 +86,7 @@ def predict_upscaled(model: Sym3D, images: np.ndarray) -> dict[str, np.ndarray]:
     size = images.shape[1]
     found = predict(model, to_images(F.interpolate(to_tensor(images), (model.size, model.size), mode="area")))
     maps = torch.stack([torch.from_numpy(found[name]).float() for name in ("depth", "valid")], 1)
-    depth, valid = F.interpolate(maps, (size, size), mode="bilinear").unbind(1)
+    depth, valid = F.interpolate(maps, (size, size), mode="bilinear", align_corners=False).unbind(1)
     return found | {"depth": depth.numpy(), "valid": (valid == 1).numpy()}
 
 

@@ -36,7 +36,7 @@ def imitation(
             theirs = teacher.predict(F.interpolate(image, (teacher.size, teacher.size), mode="area"))
 
     def apart(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c H W"]) -> Float[Tensor, ""]:
-        return (a - F.interpolate(b, a.shape[-2:], mode="bilinear", antialias=True)).abs().mean()
+        return (a - F.interpolate(b, a.shape[-2:], mode="bilinear", align_corners=False, antialias=True)).abs().mean()
 
     reach = model.view_reach
     turned = torch.where(reach > 0, (ours.view - theirs.view) / reach.clamp(min=1e-9), 0)
