@@ -1,10 +1,7 @@
 """A full disk: OutputError, the previous file untouched, nothing half-written, rows kept for later."""
 
 import contextlib
-import os
 import resource
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from small_files import COUNT, beside, open_writer, provenance, rows_of
 from stages.artifact import open_artifact, write_artifact
 from stages.artifact.files import partial_path
 from stages.errors import OutputError
+from tests.disks import mounted
 
 
 @contextlib.contextmanager
@@ -31,15 +29,8 @@ def largest_file(size: int) -> Iterator[None]:
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
     """A file system of 2 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("cannot mount a small file system here")
-    try:
+    with mounted(tmp_path / "disk", "size=2m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(path: Path) -> None:

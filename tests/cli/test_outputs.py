@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from PIL import Image
 
 import stages.checkpoint
 from stages.artifact import make_provenance, open_artifact, write_artifact
+from tests.disks import mounted
 from tests.stages.small import write_checkpoint, write_data
 
 UNFINISHED = (".partial", ".lock", ".tmp")
@@ -122,16 +122,9 @@ def test_a_table_in_the_making_is_held(here, sym3d):
 @contextmanager
 def disk(here: Path, options: str) -> Iterator[Path]:
     """A small file system of its own, the folder "disk"; runs/ is on it too."""
-    folder = here / "disk"
-    folder.mkdir()
-    (here / "runs").symlink_to(folder)
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.geteuid() != 0 or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("cannot mount a file system here")
-    try:
+    (here / "runs").symlink_to(here / "disk")
+    with mounted(here / "disk", options) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def on_disk(command: str) -> list[str]:
