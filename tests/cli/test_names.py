@@ -46,14 +46,26 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def refusal(sym3d):
+    """The last line of a command that must fail; notes may come before it."""
+
+    def call(code: int, *arguments: str) -> str:
+        result = sym3d(*arguments)
+        assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+        return result.stderr.splitlines()[-1]
+
+    return call
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_output_replaces_a_folder_a_pipe_or_what_stdout_is(command, here, refused):
+def test_no_output_replaces_a_folder_a_pipe_or_what_stdout_is(command, here, refusal):
     os.mkfifo(here / "pipe")
     (here / "stdout").symlink_to("/proc/self/fd/1")
     before = contents(here)
     for out, reason in ((".", "is a folder"), ("photos", "is a folder"), ("pipe", "is no regular file")):
-        assert reason in refused(6, command, *COMMANDS[command](out))
-    assert "is no regular file" in refused(6, command, *COMMANDS[command]("stdout"))
+        assert reason in refusal(6, command, *COMMANDS[command](out))
+    assert "is no regular file" in refusal(6, command, *COMMANDS[command]("stdout"))
     assert contents(here) == before
 
 
@@ -68,9 +80,9 @@ def test_no_output_replaces_a_folder_a_pipe_or_what_stdout_is(command, here, ref
         ("report", "prediction.h5"),
     ],
 )
-def test_no_output_replaces_what_it_is_made_from(command, out, here, refused):
+def test_no_output_replaces_what_it_is_made_from(command, out, here, refusal):
     before = contents(here)
-    assert f"{out}: is what is to be read; name another output" in refused(2, command, *COMMANDS[command](out))
+    assert f"{out}: is what is to be read; name another output" in refusal(2, command, *COMMANDS[command](out))
     assert contents(here) == before
 
 
@@ -86,6 +98,6 @@ def test_meshes_do_not_replace_the_photographs_they_are_put_beside(here, sym3d):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
-def test_a_file_that_may_not_be_read_is_bad_input(here, refused):
+def test_a_file_that_may_not_be_read_is_bad_input(here, refusal):
     (here / "data.h5").chmod(0)
-    assert "data.h5: cannot be read (permission denied)" in refused(3, "grade", "data.h5")
+    assert "data.h5: cannot be read (permission denied)" in refusal(3, "grade", "data.h5")
