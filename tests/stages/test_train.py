@@ -329,3 +329,15 @@ def test_no_operation_of_a_step_waits_for_its_numbers_or_depends_on_them(helped)
         assert not watch.waits
         steps.append(watch.done)
     assert steps[3] == steps[4]  # other images, the same operations on the same shapes
+
+
+def test_gradients_lie_in_memory_as_their_weights_do():
+    """PyTorch's fused Adam for CPUs pairs the two by where they lie, not by their indices."""
+    settings = recipe()
+    state = _fresh_state(settings)
+    images = TrainingImages(torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8))
+    take_step(state, Losses(state.model, None), images, settings, Ranks(), lambda: False, 0)
+    pairs = [(part.grad, part) for part in state.model.parameters() if part.grad is not None]
+    assert len(pairs) > 50
+    for grad, part in pairs:
+        assert grad.stride() == part.stride()
