@@ -82,10 +82,10 @@ def _rows(maps: Tensor) -> np.ndarray:
 
     bfloat16, which numpy does not have, comes as the integers of its bits.
     """
-    count, channels = maps.shape[:2]
-    values = maps[0].numel() if count else channels
+    count, channels, height, width = maps.shape
+    values = height * width * channels
     lanes = LANES if LANES % channels == 0 and values % LANES == 0 else channels
-    flat = maps.detach().permute(0, 2, 3, 1).reshape(count, values // lanes, lanes)
+    flat = maps.detach().as_strided((count, values // lanes, lanes), (values, lanes, 1))
     return flat.view(torch.uint16).numpy() if maps.dtype == torch.bfloat16 else flat.numpy()
 
 
