@@ -31,8 +31,8 @@ UPRIGHT = {  # EXIF orientation → what undoes it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # in coded data 0xff is followed by 0 or a restart marker
-START, END, SCAN = 0xD8, 0xD9, 0xDA
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in coded data 0xff is followed by 0 or a restart marker
+ALONE, END, SCAN = (0x01, 0xD8), 0xD9, 0xDA
 
 SIDEWAYS = frozenset(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
@@ -107,7 +107,7 @@ def _scans(jpeg: bytes) -> int:
         at, marker = found.end(), jpeg[found.end() - 1]
         if marker == END:
             break
-        if marker != START:  # all others are followed by a length
+        if marker not in ALONE:  # all others are followed by a length
             scans += marker == SCAN
             at += int.from_bytes(jpeg[at : at + 2], "big")
     return scans
