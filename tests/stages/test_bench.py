@@ -191,6 +191,7 @@ def test_a_graph_is_a_way_on_cuda_and_left_out_with_the_reason_where_it_cannot_b
     ]
     # On a CPU, a recorder that does its work again is one that is right.
     here, said = Place(64, 2, 0.0625, CPU), []
+    monkeypatch.setattr(parts, "VGG16Features", lambda: nn.AvgPool2d(4))
     monkeypatch.setattr(parts, "cuda_graph", lambda call: call)
     ways = [Contestant("graph", 64, 2, lambda: parts._train(here, "float32", recorded=True))]
     assert [timing.contestant.name for timing in race(ways, CPU)] == ["graph"]
