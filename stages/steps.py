@@ -24,7 +24,7 @@ from stages.recorded import Perform, eagerly
 __all__ = ["Losses", "TrainingImages", "note_skipped", "read_losses", "take_step"]
 
 MOST_SKIPPED, WINDOW = 10, 1000  # steps that may come to nothing, of so many
-YAW_WEIGHT = 3.0  # of the spread of yaws; fades over loss.yaw_spread_steps
+YAW_WEIGHT, YAW_HELD = 3.0, 0.3  # of the spread of yaws: at first, and after loss.yaw_spread_steps
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _settings(recipe: Recipe, step: int, count: int, device: torch.device) -> di
         "perceptual": loss.perceptual,
         "smooth": loss.smoothness,
         "yaw_spread": loss.yaw_spread,
-        "yaw_weight": YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
+        "yaw_weight": _yaw_weight(step, loss.yaw_spread_steps),
         "elevation": loss.elevation,
         "precision": fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
         "clip": optim.clip or math.inf,
@@ -176,6 +176,12 @@ def _mirror(maps: Tensor, which: Tensor) -> Tensor:
 def _upload(values: Tensor, device: torch.device) -> Tensor:
     """To the device without waiting for what it is doing."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+def _yaw_weight(step: int, steps: int) -> float:
+    """Never nothing: wider yaws of a flatter shape give nearly the same pictures, and yaws that nobody holds wander off
+    until frontal pictures are half a shape seen from the side."""
+    return max(YAW_HELD, YAW_WEIGHT * (1 - step / steps)) if steps else YAW_WEIGHT
 
 
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:
