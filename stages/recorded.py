@@ -18,7 +18,7 @@ __all__ = ["Perform", "Recorder", "cuda_graph", "eagerly", "performer"]
 
 PATIENCE = 20  # steps with the same settings, before one is recorded
 CHECKED = 2  # steps: what the first leaves behind shows in the second
-APART = 0.1  # of the way that the steps lead: rounding makes some hundredths, another batch more than half
+APART = 0.1  # of the way that the steps lead: rounding makes some hundredths, another batch half
 LOSSES = {"rtol": 0.01, "atol": 1e-3}
 
 Values = dict[str, Tensor]

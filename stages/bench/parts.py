@@ -191,8 +191,11 @@ def _train(place: Place, precision: str, recorded: bool = False) -> Call:
     def call() -> dict[str, float]:
         return read_losses(take_step(state, losses, data, recipe, Ranks(), lambda: False, 0, perform))
 
-    while recorded and perform.recorded is None:
-        call()
+    if recorded:
+        for _ in range(3):  # Adam's moments come with the first; the third has the settings of the second
+            call()
+        if perform.recorded is None:
+            raise LeftOutError("its losses are not finite")
     return call
 
 
