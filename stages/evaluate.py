@@ -1,6 +1,5 @@
 """How far predictions are from the truth, next to trivial baselines on the same images."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,29 +7,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import Artifact, make_provenance, open_artifact, origin_difference, write_artifact
+from stages.artifact import make_provenance, open_artifact, origin_difference, write_artifact
 from stages.core.health import convexity
 from stages.core.reliability import Trust, judge
-from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
 from stages.io.files import hold_file
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.threads import chunks
-from stages.loading import find_target, load_model
-from stages.predict import check_split, predict, predict_upscaled, split_rows
+from stages.judged import Judged, open_judged
+from stages.loading import find_target
+from stages.predict import check_split
 from stages.progress import Report, Silent
-from stages.recipe import Recipe, find_images, parse_recipe
 from stages.scoring import METRICS, TRUTH, Score, by_image, join, score, score_constant, summarise
-from stages.truth import BASELINES, baseline_depth, open_truth, true_depth
+from stages.truth import BASELINES, baseline_depth, true_depth
 
 __all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
 
 SHEET_EACH = 5  # worst, and as many best
 ERRORS = ("side", "mad")  # of METRICS, those of which less is better
-SHEET_FIELDS = (
-    *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
-    *("depth", "valid"),
-)
 
 
 @dataclass(frozen=True)
@@ -77,19 +71,6 @@ class EvaluateResult:
     sheet: Path
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Something with depth maps: ``items(places)`` gives the fields of sym3d.prediction for ``rows[places]``."""
-
-    path: Path
-    parent: Artifact | dict
-    data: Artifact
-    rows: np.ndarray  # (K,) rows of the data set that are judged
-    items: Callable[[np.ndarray], dict[str, np.ndarray]]
-    depth_range: tuple[float, float]
-    fov: float
-
-
 def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResult:
     """Judge every image of the split, and write the per-image scores and a sheet of the worst and the best.
 
@@ -103,13 +84,12 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
     _check_choices(request)
     path = find_target(request.target, request.runs)
     with ExitStack() as stack:
-        artifact = stack.enter_context(open_artifact(path, report=report))
-        if artifact.schema == "sym3d.prediction":
-            if request.upscale:
-                raise UsageError("--upscale", f"{path} is a prediction, of one size", "name its model instead")
-            target = _prediction(artifact, request, stack, report)
-        else:
-            target = _checkpoint(path, request, stack, report)
+        target = open_judged(
+            *(path, request.data, request.split, _wanted(request), stack, report),
+            upscale=request.upscale,
+            ema=request.ema,
+            device=request.device,
+        )
         data, out = target.data, request.out or _default_out(request, path)
         stack.enter_context(hold_file(out))
         report.note(f"{path} on the {request.split} split of {data.path}: {len(target.rows)} images")
@@ -154,76 +134,16 @@ def _check_choices(request: EvaluateRequest) -> None:
         raise UsageError("--metric", "names no metric", f"choose from {', '.join(METRICS)}")
 
 
-# -- what is judged ---------------------------------------------------------------------------------------------------
-
-
 def _wanted(request: EvaluateRequest) -> set[str]:
     """The kinds of truth that the data set must have."""
     wanted = {TRUTH.get(metric, "depth") for metric in request.metrics} - {None}
     return wanted | ({"depth"} if request.baselines else set())
 
 
-def _checkpoint(path: Path, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
-    loaded = load_model(path, ema=request.ema)
-    data = open_truth(request.data or find_images(loaded.recipe), stack, _wanted(request), report)
-    if data.digest not in _ancestors(loaded.provenance):
-        report.note(f"{path} was trained on other images than {data.path}")
-    size = data["image"].shape[1]
-    larger = request.upscale and size > loaded.model.size and size % loaded.model.size == 0
-    rows = split_rows(data, request.split, size if larger else loaded.model.size)
-    model = loaded.model.to(pick_device(request.device))
-    model.netC = None  # confidence serves the training loss only
-    near_far = (model.depth_min, model.depth_max)
-    images, answer = data["image"], predict_upscaled if larger else predict
-    return _Target(path, loaded.parent, data, rows, lambda at: answer(model, images[rows[at]]), near_far, model.fov)
-
-
-def _ancestors(provenance: dict) -> set[str]:
-    """The digests of everything in the chain."""
-    parents = provenance.get("parents", [])
-    return set().union(*({p.get("digest")} | _ancestors(p.get("provenance", {})) for p in parents))
-
-
-def _prediction(artifact: Artifact, request: EvaluateRequest, stack: ExitStack, report: Report) -> _Target:
-    """A prediction's rows are found in the data set by name; it must have been made from this very data set."""
-    parents = artifact.provenance.get("parents", [])
-    data = open_truth(request.data or find_images(_parent_recipe(artifact)), stack, _wanted(request), report)
-    if data.digest not in [parent.get("digest") for parent in parents]:
-        made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
-        what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"
-        raise StaleError(artifact.path, what, "infer that file, or name the data set it was made from")
-    rows = split_rows(data, request.split, artifact["image"].shape[1])
-    names = data.strings("name")
-    if len(set(names)) < len(names):
-        raise InputError(data.path, "has several rows of the same name", "evaluate the checkpoint instead")
-    place = {name: index for index, name in enumerate(artifact.strings("name"))}
-    rows = np.array([row for row in rows if names[row] in place], dtype=np.int64)
-    if not len(rows):
-        what = f"holds no image of the {request.split} split of {data.path}"
-        raise InputError(artifact.path, what, f"infer with --split {request.split}, or evaluate another split")
-    places = np.array([place[names[row]] for row in rows])
-
-    fields = [*SHEET_FIELDS, *(["reliability"] if "reliability" in artifact else [])]  # older files have none
-
-    def items(at: np.ndarray) -> dict[str, np.ndarray]:
-        wanted, back = np.unique(places[at], return_inverse=True)  # HDF5 reads ascending rows
-        return {field: artifact[field][wanted][back] for field in fields}
-
-    near, far, fov = (float(artifact.attrs[key]) for key in ("depth_min", "depth_max", "fov"))
-    return _Target(artifact.path, artifact, data, rows, items, (near, far), fov)
-
-
-def _parent_recipe(artifact: Artifact) -> Recipe:
-    for parent in artifact.provenance.get("parents", []):
-        if parent.get("schema") == "sym3d.checkpoint":
-            return parse_recipe(parent["provenance"].get("recipe") or "", where=f"{artifact.path}: its model's recipe")
-    raise InputError(artifact.path, "does not say what it was made from", "name the data set as well")
-
-
 # -- scores -----------------------------------------------------------------------------------------------------------
 
 
-def _judge(target: _Target, batch: int, report: Report) -> dict[str, np.ndarray]:
+def _judge(target: Judged, batch: int, report: Report) -> dict[str, np.ndarray]:
     parts = []
     with report.task("eval", total=len(target.rows)) as task:
         for at in chunks(np.arange(len(target.rows)), batch):
@@ -277,7 +197,7 @@ def _refuse_stale(out: Path, provenance: dict) -> None:
         raise StaleError(out, f"was made differently: {change}", "add --overwrite or choose another output")
 
 
-def _sheet(target: _Target, scores: dict[str, np.ndarray], metric: str, report: Report) -> np.ndarray:
+def _sheet(target: Judged, scores: dict[str, np.ndarray], metric: str, report: Report) -> np.ndarray:
     """The worst images and the best, one a line with its scores."""
     figures = scores[by_image(metric)]
     order = np.argsort(figures)

@@ -22,7 +22,7 @@ from stages.recipe import Recipe
 __all__ = ["Losses", "TrainingImages", "note_skipped", "read_losses", "take_step"]
 
 MOST_SKIPPED, WINDOW = 10, 1000  # steps that may come to nothing, of so many
-YAW_WEIGHT = 3.0  # of the spread of yaws; fades over loss.yaw_spread_steps
+YAW_WEIGHT, YAW_HELD = 3.0, 0.3  # of the spread of yaws: at first, and after loss.yaw_spread_steps
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def take_step(
             perceptual=loss.perceptual,
             smooth=loss.smoothness,
             yaw_spread=loss.yaw_spread,
-            yaw_weight=YAW_WEIGHT * (1 - min(1, step / loss.yaw_spread_steps) if loss.yaw_spread_steps else 1),
+            yaw_weight=_yaw_weight(step, loss.yaw_spread_steps),
             elevation=loss.elevation,
             trials=None if trials is None else _upload(trials[:, mine], device),
             precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
@@ -142,6 +142,12 @@ def _mirror(maps: Tensor, which: Tensor) -> Tensor:
 def _upload(values: Tensor, device: torch.device) -> Tensor:
     """To the device without waiting for what it is doing."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+def _yaw_weight(step: int, steps: int) -> float:
+    """Never nothing: wider yaws of a flatter shape give nearly the same pictures, and yaws that nobody holds wander off
+    until frontal pictures are half a shape seen from the side."""
+    return max(YAW_HELD, YAW_WEIGHT * (1 - step / steps)) if steps else YAW_WEIGHT
 
 
 def _trials(recipe: Recipe, step: int) -> Tensor | None:

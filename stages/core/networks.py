@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .layers import FromPoint, ToPoint, UpConv
+from .norm import NormReLU
 
 __all__ = ["Autoencoder", "ConfidenceNet", "Encoder"]
 
@@ -29,8 +30,9 @@ def _extra_stages(size: int) -> int:
     return int(stages)
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(channels // 4, channels)
+def _norm(channels: int, slope: float = 0.0) -> list[nn.Module]:
+    """A norm and the rectifier after it, which the first of these two does at once."""
+    return [NormReLU(channels, slope), nn.Identity()]
 
 
 def _conv(cin: int, cout: int, kernel: int, stride: int, padding: int) -> nn.Conv2d:
@@ -46,7 +48,7 @@ def _down(channels: list[int], bottleneck: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for i, (cin, cout) in enumerate(zip([3, *channels[:-1]], channels, strict=True)):
         last = i == len(channels) - 1
-        layers += [_conv(cin, cout, 4, 2, 1), *([] if last else [_norm(cout)]), nn.LeakyReLU(0.2, inplace=True)]
+        layers += [_conv(cin, cout, 4, 2, 1), *([nn.LeakyReLU(0.2, inplace=True)] if last else _norm(cout, 0.2))]
     return [*layers, ToPoint(channels[-1], bottleneck), nn.ReLU(inplace=True)]
 
 
@@ -89,11 +91,11 @@ class Autoencoder(nn.Module):
         layers += [FromPoint(bottleneck, deep), nn.ReLU(inplace=True)]
         layers += [_conv(deep, deep, 3, 1, 1), nn.ReLU(inplace=True)]
         for cin, cout in zip(channels[:0:-1], channels[-2::-1], strict=True):
-            layers += [_deconv(cin, cout, 4, 2, 1), _norm(cout), nn.ReLU(inplace=True)]
-            layers += [_conv(cout, cout, 3, 1, 1), _norm(cout), nn.ReLU(inplace=True)]
+            layers += [_deconv(cin, cout, 4, 2, 1), *_norm(cout)]
+            layers += [_conv(cout, cout, 3, 1, 1), *_norm(cout)]
         # The first of these two is the reference's upsampling, which the second does at once.
-        layers += [nn.Identity(), UpConv(first, first), _norm(first), nn.ReLU(inplace=True)]
-        layers += [_conv(first, first, 5, 1, 2), _norm(first), nn.ReLU(inplace=True)]
+        layers += [nn.Identity(), UpConv(first, first), *_norm(first)]
+        layers += [_conv(first, first, 5, 1, 2), *_norm(first)]
         layers += [_conv(first, outputs, 5, 1, 2), *([nn.Tanh()] if tanh else [])]
         self.network = nn.Sequential(*layers)
 
@@ -111,12 +113,12 @@ class ConfidenceNet(nn.Module):
         layers = _down(channels, bottleneck)
         layers += [FromPoint(bottleneck, channels[-1]), nn.ReLU(inplace=True)]
         for cin, cout in zip(channels[:1:-1], channels[-2:0:-1], strict=True):
-            layers += [_deconv(cin, cout, 4, 2, 1), _norm(cout), nn.ReLU(inplace=True)]
+            layers += [_deconv(cin, cout, 4, 2, 1), *_norm(cout)]
         self.network = nn.Sequential(*layers)
         quarter, first = channels[1], channels[0]
         self.out_net1 = nn.Sequential(
-            *(_deconv(quarter, first, 4, 2, 1), _norm(first), nn.ReLU(inplace=True)),
-            *(_deconv(first, first, 4, 2, 1), _norm(first), nn.ReLU(inplace=True)),
+            *(_deconv(quarter, first, 4, 2, 1), *_norm(first)),
+            *(_deconv(first, first, 4, 2, 1), *_norm(first)),
             *(_conv(first, 2, 5, 1, 2), nn.Softplus()),
         )
         self.out_net2 = nn.Sequential(_conv(quarter, 2, 3, 1, 1), nn.Softplus())

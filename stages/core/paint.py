@@ -5,8 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.core.raster.cpu import over_images
 from stages.core.raster.lattice import Lattice
+from stages.core.threads import over_images
 
 __all__ = ["paint"]
 

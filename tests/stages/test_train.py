@@ -22,7 +22,7 @@ from stages.loading import load_model
 from stages.progress import Silent
 from stages.ranks import Ranks
 from stages.recipe import parse_recipe
-from stages.steps import Losses, TrainingImages, take_step
+from stages.steps import Losses, TrainingImages, _yaw_weight, take_step
 from stages.train import TrainRequest, _fresh_state, run
 
 RECIPE = """
@@ -329,3 +329,20 @@ def test_no_operation_of_a_step_waits_for_its_numbers_or_depends_on_them(helped)
         assert not watch.waits
         steps.append(watch.done)
     assert steps[3] == steps[4]  # other images, the same operations on the same shapes
+
+
+def test_gradients_lie_in_memory_as_their_weights_do():
+    """PyTorch's fused Adam for CPUs pairs the two by where they lie, not by their indices."""
+    settings = recipe()
+    state = _fresh_state(settings)
+    images = TrainingImages(torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8))
+    take_step(state, Losses(state.model, None), images, settings, Ranks(), lambda: False, 0)
+    pairs = [(part.grad, part) for part in state.model.parameters() if part.grad is not None]
+    assert len(pairs) > 50
+    for grad, part in pairs:
+        assert grad.stride() == part.stride()
+
+
+def test_the_spread_of_yaws_is_never_let_go():
+    assert [_yaw_weight(step, 100) for step in (0, 50, 90, 100, 10**6)] == pytest.approx([3.0, 1.5, 0.3, 0.3, 0.3])
+    assert _yaw_weight(10**6, 0) == 3.0

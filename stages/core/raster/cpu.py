@@ -1,15 +1,9 @@
 """The CPU kernels: loops over triangles and pixels, compiled by numba, spread over threads by image.
 
-Threads are Python's own (the kernels release the GIL) rather than numba's: its OpenMP layer aborts in a forked child
-and its other built-in layer aborts when two threads call it at once. All arithmetic is float64 whatever the input.
+All arithmetic is float64 whatever the input.
 """
 
 import math
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -17,8 +11,9 @@ import torch
 from torch import Tensor
 
 from stages.core.raster.lattice import Lattice
+from stages.core.threads import over_images
 
-__all__ = ["DEGENERATE", "LOOSE", "STRAY", "STRICT", "TIE", "cover", "over_images", "plane_depth"]
+__all__ = ["DEGENERATE", "LOOSE", "STRAY", "STRICT", "TIE", "cover", "plane_depth"]
 
 STRICT = 1e-9  # samples; closer than this to an edge is on it, whichever way the rounding went
 LOOSE = 2e-6  # of the image's longer side: what float32 vertices may be off; used only where nothing covers strictly
@@ -182,28 +177,6 @@ def _depth_backward(start, stop, points, faces, face, focal, centre_u, centre_v,
                 grad[b, k, 0] += e2 * nx
                 grad[b, k, 1] += e2 * ny
                 grad[b, k, 2] += e2 * nz
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="sym3d-raster")
-
-
-if hasattr(os, "register_at_fork"):  # a child inherits the pool but not its threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def over_images(kernel: Callable, count: int, *arguments) -> None:
-    """Run ``kernel(start, stop, …)`` over ``count`` images on as many threads as torch may use."""
-    threads = min(torch.get_num_threads(), count)
-    if threads <= 1:
-        kernel(0, count, *arguments)
-        return
-    parts = min(count, 4 * threads)  # more parts than threads: a thread whose core is busy takes fewer
-    bounds = [count * part // parts for part in range(parts + 1)]
-    jobs = [_pool(torch.get_num_threads()).submit(kernel, *span, *arguments) for span in pairwise(bounds)]
-    for job in jobs:
-        job.result()
 
 
 def cover(points: Tensor, faces: Tensor, lattice: Lattice) -> Tensor:
