@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stages.artifact import Artifact, open_artifact, write_artifact
 from stages.errors import InputError, OutputError
@@ -40,6 +40,16 @@ class TrainingState:
     def best(self) -> nn.Module:
         """The weights to validate and to use."""
         return self.average or self.model
+
+    def tensors(self) -> dict[str, list[Tensor]]:
+        """All that a step changes in place, by kind; Adam's from the first step on."""
+        found = {"weights": [*self.model.parameters()]}
+        if self.average is not None:
+            found["averages"] = [*self.average.parameters()]
+        for values in self.optimizer.state.values():
+            for key, value in values.items():
+                found.setdefault(f"Adam's {key}", []).append(value)
+        return found
 
 
 def save(path: Path, state: TrainingState, provenance: dict, steps: int) -> None:

@@ -94,9 +94,10 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
         }
         stack.enter_context(hold_folder(request.out_dir))
         source = prediction.path, prediction.digest
-        claimed = claim_stems(request.out_dir, [*stems, "sheet", *endings], source, report)
-        stems, sheet_stem, titles = claimed[: len(stems)], claimed[len(stems)], claimed[len(stems) + 1 :]
-        files = {c: request.out_dir / f"{title}{some}.h5" for c, title in zip(endings, titles, strict=True)}
+        sheets = ["sheet"] if request.frontal or request.symmetric else []
+        claimed = claim_stems(request.out_dir, [*stems, *sheets, *endings], source, report)
+        stems = [claimed[stem] for stem in stems]
+        files = {change: request.out_dir / f"{claimed[change]}{some}.h5" for change in endings}
         pictures, videos, meshes, labels, lines = [], [], [], [], []
         with ExitStack() as writers, report.task("edit", total=len(rows)) as task:
             put = {}
@@ -135,7 +136,7 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
         if lines:
             drawn = contact_sheet(lines, labels, cell=min(192, request.size))
             shown = "_".join(title for title in lines[0] if title != "input")
-            sheet = write_png(request.out_dir / f"{sheet_stem}.{shown}{some}{canvas.mark}.png", drawn)
+            sheet = write_png(request.out_dir / f"{claimed['sheet']}.{shown}{some}{canvas.mark}.png", drawn)
     return EditResult(tuple(pictures), tuple(videos), sheet, tuple(files.values()), tuple(meshes))
 
 

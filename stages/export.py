@@ -112,7 +112,10 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         rows = select_rows(names, request.rows, request.names)
         stack.enter_context(hold_folder(request.out_dir))
         source = artifact.path, artifact.digest
-        *stems, sheet = claim_stems(request.out_dir, [*file_stems(names), "sheet"], source, report)
+        stems = file_stems(names)
+        wanted = [*stems, "sheet"] if request.sheet else stems
+        claimed = claim_stems(request.out_dir, wanted, source, report)
+        stems = [claimed[stem] for stem in stems]
 
         meshes, maps, videos, sheets = [], [], [], []
         if request.formats:
@@ -129,7 +132,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
             if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:
                 report.warn(f"{request.truth}: none of its images has the name of an item; no true depth is shown")
             pages = list(chunks(rows, SHEET_ROWS))
-            name = f"{sheet}{subset_mark(stems, rows)}{'+truth' if truth else ''}"
+            name = f"{claimed['sheet']}{subset_mark(stems, rows)}{'+truth' if truth else ''}"
             with report.task("sheets", total=len(pages)) as task:
                 for page, some in enumerate(pages, 1):
                     path = request.out_dir / (f"{name}.png" if page == 1 else f"{name}.{page}.png")

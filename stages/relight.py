@@ -105,8 +105,10 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
         some, mark = subset_mark(stems, rows), canvas.mark
         stack.enter_context(hold_folder(request.out_dir))
         source = prediction.path, prediction.digest
-        *stems, sheet_stem, file_stem = claim_stems(request.out_dir, [*stems, "sheet", whole], source, report)
-        path = request.out_dir / f"{file_stem}{some}.h5" if changes else None
+        wanted = [*stems, *(["sheet"] if request.sweep else []), *([whole] if changes else [])]
+        claimed = claim_stems(request.out_dir, wanted, source, report)
+        stems = [claimed[stem] for stem in stems]
+        path = request.out_dir / f"{claimed[whole]}{some}.h5" if changes else None
         pictures, videos, meshes, labels, lines = [], [], (), [], []
         with ExitStack() as writers, report.task("relight", total=len(rows)) as task:
             items = {row: f"{stems[row]}.{change[row]}.png" for row in rows}
@@ -133,7 +135,7 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
         sheet = None
         if lines:
             drawn = contact_sheet(lines, labels, cell=min(192, request.size))
-            sheet = write_png(request.out_dir / f"{_sweep(sheet_stem, whole)}{some}{mark}.png", drawn)
+            sheet = write_png(request.out_dir / f"{_sweep(claimed['sheet'], whole)}{some}{mark}.png", drawn)
     return RelightResult(tuple(pictures), tuple(videos), sheet, path, tuple(meshes))
 
 
@@ -141,7 +143,7 @@ def _givers(request: RelightRequest, names: Sequence[str], rows: Sequence[int]) 
     """Row → the row that it takes its light from."""
     if request.swap:
         if len(rows) != 2:
-            raise UsageError("--swap", f"{len(rows)} items are chosen", "choose two with --only or --row")
+            raise UsageError("--swap", f"needs two items, not {len(rows)}", "choose them with --only or --row")
         return {rows[0]: rows[1], rows[1]: rows[0]}
     if request.source is None:
         return {row: row for row in rows}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from stages.errors import DivergedError, InputError
 from stages.predict import to_tensor
 from stages.ranks import Ranks
 from stages.recipe import Recipe
+from stages.recorded import Perform, eagerly
 
 __all__ = ["Losses", "TrainingImages", "note_skipped", "read_losses", "take_step"]
 
@@ -60,57 +62,89 @@ def take_step(
     ranks: Ranks,
     stopping: Callable[[], bool],
     saved: int,
+    perform: Perform = eagerly,
 ) -> dict[str, Tensor]:
     """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop.
 
     Where a loss or a gradient is not finite the weights and Adam's moments stay what they were.
     """
-    loss, optim, seed, step = recipe.loss, recipe.optim, recipe.run.seed, state.step
-    mine, device, count = ranks.share(optim.batch), data.image.device, len(data.image)
-    rows = batch_rows(seed, step, count, optim.batch)
-    chosen = _upload(rows[mine], device)
-    batch, truth = to_tensor(data.image[chosen]), None
-    if data.depth is not None:
-        truth = data.depth[chosen], data.mask[chosen]
-    if recipe.data.flip:
-        flips = _upload(batch_flips(seed, step, optim.batch)[mine], device)
-        batch = _mirror(batch, flips)
-        truth = truth and tuple(_mirror(maps, flips) for maps in truth)
-    early = step // (count // optim.batch) < loss.flip_start_epochs
-    trials = _trials(recipe, step)
+    step, device, count = state.step, data.image.device, len(data.image)
+    settings = _settings(recipe, step, count, device)
+    inputs = {name: _upload(values, device) for name, values in _draws(recipe, step, count, ranks).items()}
+    learn = partial(_learn, state, losses, data, ranks, **settings)
+    rate = state.optimizer.param_groups[0]["lr"]
     try:
-        parts = losses(
-            batch.contiguous(memory_format=torch.channels_last),
-            truth,
-            imitate=step < optim.imitate_steps,
-            flip=loss.flip_start if early else loss.flip,
-            perceptual=loss.perceptual,
-            smooth=loss.smoothness,
-            yaw_spread=loss.yaw_spread,
-            yaw_weight=_yaw_weight(step, loss.yaw_spread_steps),
-            elevation=loss.elevation,
-            trials=None if trials is None else _upload(trials[:, mine], device),
-            precision=fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
-            gather=ranks.gather,
-        )
+        values = perform(learn, inputs, (settings, rate), state.tensors)
     except InputError as error:  # the rasteriser refuses a surface that is not finite, where that costs no waiting
         if ranks.count > 1:  # the others go on to share their gradients, and would wait for ours
+            rows = batch_rows(recipe.run.seed, step, count, recipe.optim.batch)
             raise _diverged(step + 1, "the depth", rows, saved) from error
-        state.step += 1
-        return {"depth": torch.tensor(math.nan), "stop": torch.tensor(float(stopping()))}
+        values = {"depth": torch.tensor(math.nan)}
+    state.step += 1
+    stop = torch.full_like(next(iter(values.values())), float(stopping()))
+    return values | {"stop": ranks.mean(stop)}
+
+
+def _draws(recipe: Recipe, step: int, count: int, ranks: Ranks) -> dict[str, Tensor]:
+    """What chance decides for this process's share of a step, on the host."""
+    seed, batch, mine = recipe.run.seed, recipe.optim.batch, ranks.share(recipe.optim.batch)
+    drawn = {"rows": batch_rows(seed, step, count, batch)[mine]}
+    if recipe.data.flip:
+        drawn["flips"] = batch_flips(seed, step, batch)[mine]
+    if step < recipe.optim.search_steps:  # viewpoints to try, nearer and nearer to the predicted ones
+        nearer = 1 - step / recipe.optim.search_steps / 2
+        drawn["trials"] = (nearer * batch_trials(seed, step, batch, recipe.loss.elevation or 0.0))[:, mine]
+    return drawn
+
+
+def _settings(recipe: Recipe, step: int, count: int, device: torch.device) -> dict:
+    """The numbers that a step depends on; most stay the same from some step on."""
+    loss, optim = recipe.loss, recipe.optim
+    early = step // (count // optim.batch) < loss.flip_start_epochs
+    return {
+        "imitate": step < optim.imitate_steps,
+        "flip": loss.flip_start if early else loss.flip,
+        "perceptual": loss.perceptual,
+        "smooth": loss.smoothness,
+        "yaw_spread": loss.yaw_spread,
+        "yaw_weight": _yaw_weight(step, loss.yaw_spread_steps),
+        "elevation": loss.elevation,
+        "precision": fast_precision(device) if optim.precision == "auto" else getattr(torch, optim.precision),
+        "clip": optim.clip or math.inf,
+        # A short history must not remember the random start for thousands of steps.
+        "decay": min(optim.ema, (2 + step) / (11 + step)) if optim.ema else None,
+    }
+
+
+def _learn(
+    state: TrainingState,
+    losses: Callable,
+    data: TrainingImages,
+    ranks: Ranks,
+    inputs: dict[str, Tensor],
+    *,
+    clip: float,
+    decay: float | None,
+    **settings,
+) -> dict[str, Tensor]:
+    """All of a step that the device does. The host reads nothing of it, so that it can be recorded."""
+    rows, flips = inputs["rows"], inputs.get("flips")
+    batch, truth = to_tensor(data.image[rows]), None
+    if data.depth is not None:
+        truth = data.depth[rows], data.mask[rows]
+    if flips is not None:
+        batch = _mirror(batch, flips)
+        truth = truth and tuple(_mirror(maps, flips) for maps in truth)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    parts = losses(batch, truth, trials=inputs.get("trials"), gather=ranks.gather, **settings)
     state.optimizer.zero_grad()
     parts["total"].backward()
-    norm = nn.utils.clip_grad_norm_(state.model.parameters(), optim.clip or math.inf)
-    stop = torch.full_like(norm, float(stopping()))
-    values = parts | {"gradient_norm": norm, "stop": stop}
+    values = parts | {"gradient_norm": nn.utils.clip_grad_norm_(state.model.parameters(), clip)}
     means = ranks.mean(torch.stack(list(values.values())))
     # The fused Adam looks at this on the device, so that nobody has to wait for it.
     state.optimizer.found_inf = (~means.isfinite().all()).float()
     state.optimizer.step()
-    state.step += 1
     if state.average is not None:
-        # A short history must not remember the random start for thousands of steps.
-        decay = min(optim.ema, (1 + state.step) / (10 + state.step))
         get_ema_multi_avg_fn(decay)([*state.average.parameters()], [*state.model.parameters()], None)
     return dict(zip(values, means, strict=True))
 
@@ -148,14 +182,6 @@ def _yaw_weight(step: int, steps: int) -> float:
     """Never nothing: wider yaws of a flatter shape give nearly the same pictures, and yaws that nobody holds wander off
     until frontal pictures are half a shape seen from the side."""
     return max(YAW_HELD, YAW_WEIGHT * (1 - step / steps)) if steps else YAW_WEIGHT
-
-
-def _trials(recipe: Recipe, step: int) -> Tensor | None:
-    """The viewpoints to try in the first steps, nearer and nearer to the predicted ones; then none."""
-    if step >= recipe.optim.search_steps:
-        return None
-    nearer = 1 - step / recipe.optim.search_steps / 2
-    return nearer * batch_trials(recipe.run.seed, step, recipe.optim.batch, recipe.loss.elevation or 0.0)
 
 
 def _diverged(step: int, what: str, rows: Tensor, saved: int) -> DivergedError:

@@ -31,10 +31,11 @@ from stages.memory import keeping_memory
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
+from stages.recorded import performer
 from stages.same_run import check_same_run
 from stages.steps import Losses, note_skipped, read_losses, take_step
 from stages.training_data import TrainingData, load_training_data
-from stages.training_log import append
+from stages.training_log import append, next_row
 from stages.validation import validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
@@ -126,7 +127,7 @@ def _train(
     def log() -> None:
         read()
         if pending:
-            append(state.log, _log_row(state, pending, recipe.optim.batch))
+            append(state.log, next_row(state.log, state.step, state.seconds, pending, recipe.optim.batch))
             pending.clear()
 
     def keep() -> None:
@@ -166,9 +167,10 @@ def _train(
             for row in state.log:
                 report.figures(row)
             losses = ranks.wrap(Losses(state.model, features, teacher))
+            perform = performer(pick_device(), ranks.count, report.warn)
             while state.step < total and not stopped:
                 started = time.perf_counter()
-                unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, saved))
+                unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, saved, perform))
                 judged, kept, logged = (
                     state.step == total or state.step % every == 0
                     for every in (recipe.run.validate_every, recipe.run.save_every, recipe.run.log_every)
@@ -230,7 +232,8 @@ def _train(
 
 def _fresh_state(recipe: Recipe) -> TrainingState:
     torch.manual_seed(recipe.run.seed)
-    model = build_model(recipe.model).to(pick_device(), memory_format=torch.channels_last)
+    device = pick_device()
+    model = build_model(recipe.model).to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False) if recipe.optim.ema else None
     optimizer = torch.optim.Adam(
         model.parameters(),
@@ -238,6 +241,7 @@ def _fresh_state(recipe: Recipe) -> TrainingState:
         betas=recipe.optim.betas,
         weight_decay=recipe.optim.weight_decay,
         fused=True,
+        capturable=device.type == "cuda",
     )
     return TrainingState(model, average, optimizer)
 
@@ -268,16 +272,6 @@ def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> t
     if state.average is not None:
         state.average.load_state_dict(state.model.state_dict())
     return None, notes
-
-
-def _log_row(state: TrainingState, parts: list[dict[str, float]], batch: int) -> dict[str, float]:
-    """Means since the last row."""
-    before = state.log[-1] if state.log else {"step": 0, "seconds": 0.0}
-    rate = (state.step - before["step"]) * batch / max(state.seconds - before["seconds"], 1e-9)
-    # The search has a part of its own, which ends with it.
-    found = {key: [part[key] for part in parts if key in part] for part in parts for key in part}
-    means = {key: sum(values) / len(values) for key, values in found.items()}
-    return {"step": state.step, "seconds": state.seconds, "images_per_second": rate, **means}
 
 
 def _status(log: list[dict[str, float]]) -> str:

@@ -4,12 +4,22 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-__all__ = ["append"]
+__all__ = ["append", "next_row"]
 
 Row = dict[str, float]  # "step" that the row ends with, "seconds" so far, "images_per_second", and means over its steps
 
 ROWS = 2000  # that stay as they are, and as many for all before them
 COUNTERS = ("step", "seconds")
+
+
+def next_row(log: Sequence[Row], step: int, seconds: float, parts: Sequence[dict[str, float]], batch: int) -> Row:
+    """The row that ends with ``step``: rate and means of ``parts``, the losses since the last row."""
+    before = log[-1] if log else {"step": 0, "seconds": 0.0}
+    rate = (step - before["step"]) * batch / max(seconds - before["seconds"], 1e-9)
+    # The search has a part of its own, which ends with it.
+    found = {key: [part[key] for part in parts if key in part] for part in parts for key in part}
+    means = {key: sum(values) / len(values) for key, values in found.items()}
+    return {"step": step, "seconds": seconds, "images_per_second": rate, **means}
 
 
 def append(log: list[Row], row: Row) -> None:

@@ -72,3 +72,16 @@ def test_every_page_is_in_the_menu():
 def test_figures_are_small():
     for path in (ROOT / "docs" / "images").glob("method-*.png"):
         assert path.stat().st_size < 150_000
+
+
+def test_meshes_are_called_what_their_command_calls_them():
+    """Where a page shows an infer and its meshes, the texture that was chosen is in their names."""
+    shown = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for options, lines in re.findall(r"^\$ sym3d infer (.*)\n((?:[^$`\n].*\n)*)", text, re.MULTILINE):
+            texture = re.search(r"--texture (shaded|photo)", options)
+            shown += [(texture and texture[1], stem) for stem in re.findall(r"/meshes/(.+)\.\w+", lines)]
+    assert {texture for texture, _ in shown} == {None, "photo"}
+    for texture, stem in shown:
+        assert stem.partition("+")[2] == (texture or ""), stem

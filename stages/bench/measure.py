@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from stages.bench.parts import PARTS, PRECISIONS, Place, Race, steps
-from stages.bench.timing import Timing, matmul_peak, race
+from stages.bench.timing import Contestant, Timing, matmul_peak, race
 from stages.device import flushing_denormals, pick_device
 from stages.errors import UsageError
 from stages.memory import keeping_memory
@@ -128,15 +128,12 @@ def _check(request: BenchRequest) -> None:
 
 
 def _race(contest: Race, device: torch.device, report: Report) -> list[Timing]:
-    """Of those that fit into memory; of the others there is a warning."""
-    timings = race(contest.contestants, device, counted=contest.counted)
-    fit = [timing.contestant for timing in timings]
-    for left in contest.contestants:
-        if left not in fit:
-            report.warn(
-                f"{contest.part} {left.name}, {left.images} images of {left.size} pixels: out of memory; left out"
-            )
-    return timings
+    """Of those that can take part; of the others there is a warning."""
+
+    def leave_out(way: Contestant, reason: str) -> None:
+        report.warn(f"{contest.part} {way.name}, {way.images} images of {way.size} pixels: {reason}; left out")
+
+    return race(contest.contestants, device, counted=contest.counted, leave_out=leave_out)
 
 
 def _row(part: str, timing: Timing, first: Timing, peaks: dict[str, float]) -> Row:

@@ -1,7 +1,6 @@
 """The parts of the work, and the ways to do each. A part is races; the first contestant is what others are held to."""
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.bench.timing import Call, Contestant
+from stages.bench.timing import Call, Contestant, LeftOutError
+from stages.checkpoint import TrainingState
 from stages.core import losses
 from stages.core.camera import apply_view, back_project
 from stages.core.inference import QuickSym3D
 from stages.core.mesh import grid_mesh
 from stages.core.model import Sym3D
-from stages.core.objective import objective
 from stages.core.paint import paint
 from stages.core.perceptual import VGG16Features
 from stages.core.raster import available_backends, rasterise_depth
@@ -24,6 +23,10 @@ from stages.core.view import paint_reference, render_mesh, yaw_views
 from stages.data.batches import batch_flips, batch_rows
 from stages.device import fast_precision
 from stages.predict import predict, to_tensor
+from stages.ranks import Ranks
+from stages.recipe import DataSection, OptimSection, Recipe
+from stages.recorded import Recorder, cuda_graph, eagerly
+from stages.steps import Losses, TrainingImages, read_losses, take_step
 
 __all__ = ["PARTS", "Place", "Race", "steps"]
 
@@ -163,28 +166,41 @@ def _compare(place: Place, precision: str) -> Call:
 
 def steps(place: Place) -> list[Contestant]:
     """The ways to do a whole step of training: from rows of the data set to new weights. The last is the fastest."""
-    return [Contestant(p, place.size, place.batch, partial(_train, place, p), p) for p in place.precisions]
+    ways = [Contestant(p, place.size, place.batch, partial(_train, place, p), p) for p in place.precisions]
+    if place.device.type == "cuda":
+        best = place.precisions[-1]
+        ways.append(Contestant("graph", place.size, place.batch, partial(_train, place, best, recorded=True), best))
+    return ways
 
 
 def _step(place: Place) -> Iterator[Race]:
     yield Race("step", steps(place))
 
 
-def _train(place: Place, precision: str) -> Call:
+def _train(place: Place, precision: str, recorded: bool = False) -> Call:
+    """As ``train`` takes it, its numbers read at once. Raises LeftOutError where it cannot be recorded."""
     model, features = place.put(Sym3D(place.size, place.width)), place.put(VGG16Features())
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
-    load = _load(place, "resident")
+    on_cuda = place.device.type == "cuda"
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True, capturable=on_cuda)
+    state, losses = TrainingState(model, None, optimizer), Losses(model, features)
+    optim = OptimSection(batch=place.batch, steps=1, precision=str(PRECISIONS[precision]).removeprefix("torch."))
+    recipe = Recipe(name="bench", data=DataSection(images="noise", make="noise"), optim=optim)
+    data = TrainingImages(place.data_set(place.device))
+    perform = Recorder(cuda_graph, _refuse, patience=1) if recorded else eagerly
 
-    def call() -> Tensor:
-        parts, *_ = objective(model, load(), features=features, precision=PRECISIONS[precision])
-        optimizer.zero_grad()
-        parts["total"].backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
-        values = torch.stack([*parts.values(), norm])
-        optimizer.step()
-        return values.cpu()
+    def call() -> dict[str, float]:
+        return read_losses(take_step(state, losses, data, recipe, Ranks(), lambda: False, 0, perform))
 
+    if recorded:
+        for _ in range(3):  # Adam's moments come with the first; the third has the settings of the second
+            call()
+        if perform.recorded is None:
+            raise LeftOutError("its losses are not finite")
     return call
+
+
+def _refuse(reason: str) -> None:
+    raise LeftOutError(reason)
 
 
 def _loader(place: Place) -> Iterator[Race]:

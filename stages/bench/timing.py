@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stages.bench.footprint import Footprint
 
-__all__ = ["Contestant", "Timing", "count_flops", "matmul_peak", "race"]
+__all__ = ["Contestant", "LeftOutError", "Timing", "count_flops", "matmul_peak", "race"]
 
 WARM_UPS = 2  # calls: compile, tune, record
 ROUNDS = 3  # at least
@@ -22,9 +22,16 @@ SAMPLE = 0.02  # seconds; a quicker call is repeated until then, so that neither
 Call = Callable[[], object]
 
 
+class LeftOutError(Exception):
+    """Why a contestant cannot take part here."""
+
+
 @dataclass(frozen=True)
 class Contestant:
-    """``build()`` makes what is needed and returns the call to be timed, which does ``images`` images of ``size``²."""
+    """``build()`` makes what is needed and returns the call to be timed, which does ``images`` images of ``size``².
+
+    It may raise LeftOutError.
+    """
 
     name: str
     size: int
@@ -60,12 +67,18 @@ class _Entrant:
     samples: list[float] = field(default_factory=list)
 
 
-def race(contestants: Sequence[Contestant], device: torch.device, *, counted: bool = False) -> list[Timing]:
+def race(
+    contestants: Sequence[Contestant],
+    device: torch.device,
+    *,
+    counted: bool = False,
+    leave_out: Callable[[Contestant, str], None] = lambda contestant, reason: None,
+) -> list[Timing]:
     """Build and warm up all, then time one call of each in turn, round after round; ``counted`` gives their FLOPs.
 
-    Leaves out those that a CUDA device has not the memory for.
+    ``leave_out`` hears of those that cannot take part, such as for want of a CUDA device's memory, and why.
     """
-    entered = [_enter_if_it_fits(contestant, device) for contestant in contestants]
+    entered = [_enter_if_it_can(contestant, device, leave_out) for contestant in contestants]
     entrants = [entrant for entrant in entered if entrant]
     flops = count_flops(entrants[0].call) / entrants[0].contestant.images if counted and entrants else None
     start, rounds = time.perf_counter(), 0
@@ -79,12 +92,17 @@ def race(contestants: Sequence[Contestant], device: torch.device, *, counted: bo
     ]
 
 
-def _enter_if_it_fits(contestant: Contestant, device: torch.device) -> _Entrant | None:
+def _enter_if_it_can(
+    contestant: Contestant, device: torch.device, leave_out: Callable[[Contestant, str], None]
+) -> _Entrant | None:
     gc.collect()  # what others left must not be taken for this one's
     try:
         return _enter(contestant, device)
     except torch.OutOfMemoryError:
-        return None
+        leave_out(contestant, "out of memory")
+    except LeftOutError as error:
+        leave_out(contestant, str(error))
+    return None
 
 
 def _enter(contestant: Contestant, device: torch.device) -> _Entrant:

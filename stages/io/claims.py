@@ -14,8 +14,8 @@ __all__ = ["INDEX", "claim_stems"]
 INDEX = ".sym3d.json"  # stem in lower case → from what its files were made: [its path from here, its digest]
 
 
-def claim_stems(folder: Path, stems: Sequence[str], source: tuple[Path, str], report: Report) -> list[str]:
-    """The stems for files made from ``source``, an artifact's path and digest; the folder remembers whose they are.
+def claim_stems(folder: Path, stems: Sequence[str], source: tuple[Path, str], report: Report) -> dict[str, str]:
+    """Each stem → its files' stem when made from ``source``, an artifact's path and digest; the folder remembers.
 
     What is made again at the same path keeps its stems. Where a stem's files are another artifact's and still there,
     or nobody's, as photographs are, eight digits of the digest follow it, "ann-1c9f…", and a note says so. Case does
@@ -30,8 +30,8 @@ def claim_stems(folder: Path, stems: Sequence[str], source: tuple[Path, str], re
     if renamed:
         (old, new), more = next(iter(renamed.items())), f" and {len(renamed) - 1} more" if len(renamed) > 1 else ""
         report.note(f"{folder}: files called {old}{more} are not of this prediction; this one's are called {new}{more}")
-    claimed = [renamed.get(stem, stem) for stem in stems]
-    held = owners | dict.fromkeys(map(str.lower, claimed), owner)
+    claimed = {stem: renamed.get(stem, stem) for stem in stems}
+    held = owners | dict.fromkeys(map(str.lower, claimed.values()), owner)
     if held != owners:
         write_file(folder / INDEX, json.dumps(held, indent=0).encode())
     return claimed

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -174,10 +175,30 @@ def test_a_step_of_the_bench_learns():
     torch.manual_seed(0)
     step = parts.steps(place)[0].build()
     values = [step() for _ in range(2)]
-    names = ["total", "photo", "photo_flip", "perceptual", "perceptual_flip", "gradient_norm"]
-    assert all(len(found) == len(names) and found.isfinite().all() for found in values)
-    assert values[0][names.index("gradient_norm")] > 0
-    assert not torch.equal(*values)
+    names = ["total", "photo", "photo_flip", "perceptual", "perceptual_flip", "gradient_norm", "stop"]
+    assert all(list(found) == names and np.isfinite([*found.values()]).all() for found in values)
+    assert values[0]["gradient_norm"] > 0
+    assert values[0]["total"] != values[1]["total"]
+
+
+def test_a_graph_is_a_way_on_cuda_and_left_out_with_the_reason_where_it_cannot_be_recorded(hasty, monkeypatch):
+    cuda = Place(64, 2, 0.0625, torch.device("cuda"))
+    monkeypatch.setattr(Place, "precisions", ("float32", "bf16"))
+    assert [(way.name, way.precision) for way in parts.steps(cuda)] == [
+        ("float32", "float32"),
+        ("bf16", "bf16"),
+        ("graph", "bf16"),
+    ]
+    # On a CPU, a recorder that does its work again is one that is right.
+    here, said = Place(64, 2, 0.0625, CPU), []
+    monkeypatch.setattr(parts, "VGG16Features", lambda: nn.AvgPool2d(4))
+    monkeypatch.setattr(parts, "cuda_graph", lambda call: call)
+    ways = [Contestant("graph", 64, 2, lambda: parts._train(here, "float32", recorded=True))]
+    assert [timing.contestant.name for timing in race(ways, CPU)] == ["graph"]
+    monkeypatch.setattr(parts, "cuda_graph", lambda call: lambda: {"total": torch.zeros(())})
+    assert race(ways, CPU, leave_out=lambda way, reason: said.append((way.name, reason))) == []
+    assert said[0][0] == "graph"
+    assert "learns other weights" in said[0][1]
 
 
 def test_every_part_is_measured(hasty, monkeypatch):

@@ -1,6 +1,7 @@
 """Relighting and editing: what is written under which name, whose light it is, and what makes no sense."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -127,7 +128,7 @@ def test_edits_write_pictures_videos_and_a_sheet(ask):
     [
         (RelightRequest, relight, {}, "--light"),
         (RelightRequest, relight, {"source": "eve"}, "--from 'eve': no item has this name"),
-        (RelightRequest, relight, {"swap": True}, "3 items are chosen"),
+        (RelightRequest, relight, {"swap": True}, "needs two items, not 3"),
         (RelightRequest, relight, {"swap": True, "source": "ann.png"}, "--swap"),
         (RelightRequest, relight, {"sweep": True, "video_formats": ("avi",)}, "mp4, gif, webp, png"),
         (RelightRequest, relight, {"sweep": True, "rows": (7,)}, "rows 0 to 2"),
@@ -290,3 +291,18 @@ def test_the_prediction_itself_is_never_replaced(prediction, tmp_path, request_,
         run(request_(source, tmp_path, size=48, video_formats=("gif",), device="cpu", **change))
     assert source.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {name, INDEX}
+
+
+def test_nothing_is_said_of_files_that_are_not_written(prediction, tmp_path):
+    """Another prediction's sheet does not matter to whoever writes none."""
+    other, notes = tmp_path / "q.h5", Notes()
+    write_variant(prediction, other, name=["dan.png", "eve.png", "pit.png"])
+    export(ExportRequest(prediction, tmp_path / "out", sheet=True, rows=(0,)))
+    small = {"size": 16, "device": "cpu", "rows": (0, 1)}
+    export(ExportRequest(other, tmp_path / "out", formats=("ply",), rows=(0,)), report=notes)
+    relight(RelightRequest(other, tmp_path / "out", swap=True, **small), report=notes)
+    edit(EditRequest(other, tmp_path / "out", towards="eve.png", video_formats=("gif",), **small), report=notes)
+    assert not notes.texts
+    (sheet,) = export(ExportRequest(other, tmp_path / "out", sheet=True, rows=(0,)), report=notes).sheets
+    assert re.fullmatch(r"sheet-\w{8}\+dan\.png", sheet.name)
+    assert len(notes.texts) == 1
