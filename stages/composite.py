@@ -66,7 +66,7 @@ def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeRes
         source = stack.enter_context(open_photographs(request.photo))
         photographs = Photographs([source])
         rows = _rows_of(request, prediction, photographs)
-        stack.enter_context(hold_file(request.out))
+        stack.enter_context(hold_file(request.out, [request.prediction, request.photo]))
         picture = photographs.pixels(*place_of(prediction, rows[0])[:2]).copy()
         names = prediction.strings("name")
         with report.task("composite", total=len(rows)) as task:

@@ -12,6 +12,7 @@ from stages.errors import InputError, OutputError
 from stages.io.foreign import read_torch_checkpoint
 from stages.io.sources import printable
 from stages.loading import build_model, check_shapes
+from stages.outputs import check_output
 from stages.progress import Report, Silent
 from stages.recipe import ModelSection, Recipe, parse_recipe
 
@@ -62,6 +63,7 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
     Raises InputError when the file is no such checkpoint, OutputError when the result exists (without ``overwrite``) or
     cannot be written.
     """
+    check_output(request.out, [request.source])
     if request.out.exists() and not request.overwrite:
         raise OutputError(request.out, "exists already", "add --overwrite or name another file")
     foreign = read_torch_checkpoint(request.source)

@@ -91,7 +91,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
             device=request.device,
         )
         data, out = target.data, request.out or _default_out(request, path)
-        stack.enter_context(hold_file(out))
+        stack.enter_context(hold_file(out, [path, data.path]))
         report.note(f"{path} on the {request.split} split of {data.path}: {len(target.rows)} images")
         provenance = make_provenance(recipe=_options(request), parents=[target.parent, data])
         if request.out and not request.overwrite:

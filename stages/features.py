@@ -84,13 +84,11 @@ def run(request: FeaturesRequest, *, report: Report | None = None) -> FeaturesRe
     """
     if not 0 < request.width <= 4:
         raise UsageError("--width", f"{request.width} is out of range", "use a number above 0, at most 4")
-    if request.out.exists() and request.images.exists() and request.out.samefile(request.images):
-        raise UsageError(str(request.out), "is the file to learn from", "name another output")
     with (
         flushing_denormals(),
         keeping_memory(),
         open_artifact(request.images, "sym3d.images", report or Silent()) as images,
-        hold_file(request.out),
+        hold_file(request.out, [request.images]),
     ):
         recipe = f"quarter turns, width {request.width:g}, {request.steps} steps of {request.batch}"
         provenance = make_provenance(recipe=recipe, seed=request.seed, parents=[images])

@@ -6,7 +6,6 @@ to the artifact, where an interrupted run goes on.
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from stages.io.images import UnusableError, decode
 from stages.io.sources import Source, open_source, printable
 from stages.io.threads import Threads, chunks, worker_threads
 from stages.landmarks import Faces, pair_faces
+from stages.outputs import check_output
 from stages.progress import Report, Silent
 
 __all__ = ["SIZES", "SPLITS", "PrepRequest", "PrepResult", "run", "split_of"]
@@ -134,13 +134,7 @@ def _check(request: PrepRequest) -> Crop:
         raise UsageError("--size", f"{request.size} is not a size", f"use {', '.join(map(str, SIZES))}")
     if request.workers is not None and request.workers < 1:
         raise UsageError("--workers", f"{request.workers} is not a number of threads", "use 1 or more")
-    try:
-        same = os.path.samefile(request.source, request.out)
-    except (OSError, ValueError):
-        same = False
-    if same:
-        where = printable(str(request.out))
-        raise UsageError(where, "is the source itself", "name another file for the result")
+    check_output(Path(request.out), [Path(request.source)])
     return crop
 
 

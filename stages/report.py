@@ -36,7 +36,7 @@ def run(request: ReportRequest, *, report: Report = Silent()) -> ReportResult:
     when writing fails.
     """
     sources = find_sources(request.inputs)
-    with hold_file(request.out):
+    with hold_file(request.out, sources.files()):
         items = read_items(sources.prediction, sources.scores, request.most, report)
         content = page(to_json(read_overview(sources)), to_json(items)).encode()
         write_file(request.out, content)

@@ -19,6 +19,7 @@ from stages.data.morphable import MODEL_GENERATOR, extra_noise, model_batch_size
 from stages.data.perturb import perturb
 from stages.errors import InputError, UsageError
 from stages.io.threads import chunks, worker_threads
+from stages.outputs import check_output
 from stages.progress import Report, Silent
 
 __all__ = ["KINDS", "SynthRequest", "SynthResult", "draw", "read_model", "run", "split_of"]
@@ -73,6 +74,7 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
     face model cannot be read as one, StaleError when `out` holds something else, OutputError when it cannot be written.
     """
     _check(request)
+    check_output(Path(request.out), [] if request.morphable is None else [Path(request.morphable)])
     out, size = Path(request.out), request.size
     kind, number, parents, model = request.kind, GENERATOR, [], None
     extra = ["keypoints"]

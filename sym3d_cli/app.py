@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -57,8 +57,12 @@ EXIT_CODES = {
     141: "whoever read the output went away",
 }
 RESUMABLE = ("prep", "synth", "features", "train", "infer", "reproduce")
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Permissions too: whoever writes makes an OutputError of those.
+UNREADABLE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM, errno.EIO),
+)
 
 
 class OneLineErrors(TyperGroup):
@@ -139,6 +143,14 @@ def said_to_load(main: Callable) -> Callable:
     return run
 
 
+def judged_by_stages(main: Callable) -> Callable:
+    """The command, with all files let through by Typer, to whom one that may not be read is wrong usage."""
+    for hint in get_type_hints(main, include_extras=True).values():
+        for parameter in getattr(hint, "__metadata__", ()):
+            parameter.readable = False
+    return main
+
+
 app = typer.Typer(
     cls=OneLineErrors,
     invoke_without_command=True,
@@ -168,7 +180,7 @@ for name, module in {
     "bench": bench,
     "doctor": doctor,
 }.items():
-    app.command(name, epilog=epilog(module.EXAMPLES))(said_to_load(module.main))
+    app.command(name, epilog=epilog(module.EXAMPLES))(said_to_load(judged_by_stages(module.main)))
 app.add_typer(models.app, name="models", epilog=epilog(models.EXAMPLES))
 app.add_typer(recipes.app, name="recipes", epilog=epilog(recipes.EXAMPLES))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.errors import OutputError
+from stages.outputs import check_output
 
 __all__ = ["Sink", "lock_partial", "output_errors", "partial_path", "publish", "unlock", "write_all"]
 
@@ -42,9 +43,8 @@ def lock_partial(path: Path) -> int:
 
     Raises OutputError when another process writes the same output, or when nothing can be written there.
     """
+    check_output(path)
     partial = partial_path(path)
-    if path.exists() and not path.is_file():  # a device must not be replaced by a file
-        raise OutputError(path, "is a folder" if path.is_dir() else "is no regular file", "name a file")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:

@@ -139,9 +139,10 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or hostile file makes HDF5 and its readers raise into an InputError of one line."""
     try:
         yield
-    except PermissionError as error:
-        raise InputError(path, "cannot be read (permission denied)", "change its permissions") from error
     except BROKEN as error:
+        if isinstance(error, OSError) and error.errno:  # the system's own word, not HDF5's
+            what, fix = f"cannot be read ({os.strerror(error.errno).lower()})", "check its permissions and its disk"
+            raise InputError(path, what, fix) from error
         words = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
         reason = "".join(letter if letter.isprintable() else "?" for letter in words)
         raise InputError(path, f"is damaged: {reason}", REMAKE) from error

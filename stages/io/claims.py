@@ -18,17 +18,18 @@ def claim_stems(folder: Path, stems: Sequence[str], source: tuple[Path, str], re
     """Each stem → its files' stem when made from ``source``, an artifact's path and digest; the folder remembers.
 
     What is made again at the same path keeps its stems. Where a stem's files are another artifact's and still there,
-    eight digits of the digest follow it, "ann-1c9f…", and a note says so. Case does not count: it does not everywhere.
-    The folder is to be held (files.hold_folder). Raises OutputError when it cannot be written.
+    or nobody's, as photographs are, eight digits of the digest follow it, "ann-1c9f…", and a note says so. Case does
+    not count: it does not everywhere. The folder is to be held (files.hold_folder). Raises OutputError when it cannot
+    be written.
     """
     path, digest = source
     owners, owner = _read(folder / INDEX), [os.path.relpath(path.resolve(), folder.resolve()), digest]
-    others = [stem for stem in stems if not any(mark in owners.get(stem.lower(), owner) for mark in owner)]
+    others = [stem for stem in stems if not any(mark in owners.get(stem.lower(), ()) for mark in owner)]
     used = _used(folder) if others else set()
     renamed = {stem: f"{stem}-{digest[:8]}" for stem in others if stem.lower() in used}
     if renamed:
         (old, new), more = next(iter(renamed.items())), f" and {len(renamed) - 1} more" if len(renamed) > 1 else ""
-        report.note(f"{folder}: files called {old}{more} are another prediction's; this one's are called {new}{more}")
+        report.note(f"{folder}: files called {old}{more} are not of this prediction; this one's are called {new}{more}")
     claimed = {stem: renamed.get(stem, stem) for stem in stems}
     held = owners | dict.fromkeys(map(str.lower, claimed.values()), owner)
     if held != owners:

@@ -5,12 +5,13 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, TextIO
 
 from stages.errors import OutputError
+from stages.outputs import check_output
 
 __all__ = ["file_stems", "hold_file", "hold_folder", "make_folder", "safe_stem", "write_file"]
 
@@ -32,6 +33,7 @@ def write_file(path: Path, content: bytes) -> Path:
 
     Raises OutputError on a full disk or a missing permission; what was at ``path`` before is then still there.
     """
+    check_output(path)
     try:
         with _temporary(path) as stream:
             stream.write(content)
@@ -75,8 +77,9 @@ def hold_folder(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def hold_file(path: Path) -> Iterator[None]:
-    """The same for a file that takes long to make. Its folder is made too."""
+def hold_file(path: Path, inputs: Iterable[Path] = ()) -> Iterator[None]:
+    """The same for a file that takes long to make. Its folder is made too. Raises UsageError for one of ``inputs``."""
+    check_output(path, inputs)
     with _hold(path.with_name(f".{path.name}.lock"), path):
         yield
 

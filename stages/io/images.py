@@ -4,6 +4,7 @@ Pictures come from strangers: nothing in here trusts a header, and nothing a dec
 """
 
 import logging
+import re
 import threading
 import warnings
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ LARGEST_PICTURE = 2**27  # pixels, 134 million: above what cameras make, below w
 LARGE_PICTURE = 2**24  # such pictures are decoded one at a time, whatever the number of threads
 BLOCK = 2**20  # pixels that are converted at a time, so that numbers of 64 bits take little memory
 SMALLEST_SIDE = 8  # pixels: below that there is no picture to see
+MOST_SCANS = 100  # of a progressive JPEG: writers make ten or so, and each costs time for the whole picture
 PAPER = (255, 255, 255)  # what shows through transparent pixels: white, as on a page
 
 UPRIGHT = {  # EXIF orientation → what undoes it
@@ -29,6 +31,9 @@ UPRIGHT = {  # EXIF orientation → what undoes it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in coded data 0xff is followed by 0 or a restart marker
+ALONE, END, SCAN = (0x01, 0xD8), 0xD9, 0xDA
+
 SIDEWAYS = frozenset(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 # Pillow's remarks about strange files would land in the middle of a progress bar; what matters becomes a reason. A
@@ -70,6 +75,8 @@ def decode(content: bytes, shrink_to: int | None = None) -> tuple[np.ndarray, tu
         if isinstance(image, ImageFile.StubImageFile):  # HDF5 and others that Pillow names but cannot read
             raise UnusableError("not an image")
         _check_size(*image.size)
+        if image.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:
+            raise UnusableError(f"too many scans: a JPEG of more than {MOST_SCANS} would take minutes")
         with _large if image.width * image.height > LARGE_PICTURE else nullcontext():
             return _upright_rgb(image, shrink_to)
     except UnusableError:
@@ -91,6 +98,19 @@ def _check_size(width: int, height: int) -> None:
         raise UnusableError(f"too large: {width}×{height} is more than {LARGEST_PICTURE / 1e6:.0f} million pixels")
     if min(width, height) < SMALLEST_SIDE:
         raise UnusableError(f"too small: {width}×{height} pixels, at least {SMALLEST_SIDE}×{SMALLEST_SIDE} are needed")
+
+
+def _scans(jpeg: bytes) -> int:
+    """How often the decoder would go over the picture."""
+    at, scans = 0, 0
+    while found := JPEG_MARKER.search(jpeg, at):
+        at, marker = found.end(), jpeg[found.end() - 1]
+        if marker == END:
+            break
+        if marker not in ALONE:  # all others are followed by a length
+            scans += marker == SCAN
+            at += int.from_bytes(jpeg[at : at + 2], "big")
+    return scans
 
 
 def _upright_rgb(image: Image.Image, shrink_to: int | None) -> tuple[np.ndarray, tuple[int, int]]:

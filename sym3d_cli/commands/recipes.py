@@ -1,6 +1,5 @@
 """sym3d recipes: those that come with sym3d, and what a recipe can say."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -59,19 +58,15 @@ def copy(
     as_json: AsJson = False,
 ) -> None:
     """Copy a recipe, to make it your own."""
+    from stages.io.files import write_file
+
     text = _text(name)
     target = target or Path(f"{Path(name).stem}.toml")
     if target.exists() and not overwrite:
         raise OutputError(target, "is already there", "name another file or add --overwrite")
     if not target.parent.is_dir():
         raise OutputError(target.parent, "no such folder", "make it first")
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(target, f"cannot be written ({error.strerror})", "choose another place") from None
+    write_file(target, text.encode())
     print_json({"recipe": target}) if as_json else print_lines([target])
 
 

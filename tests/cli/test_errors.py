@@ -160,7 +160,7 @@ def raising(monkeypatch, error: BaseException):
     [
         (OSError(errno.ENOSPC, "", "out.h5"), 6, "out.h5: no space left on device; free some space"),
         (OSError(errno.EROFS, "", "out.h5"), 6, "out.h5: read-only file system; check the path"),
-        (PermissionError(errno.EACCES, "", "out.h5"), 6, "out.h5: permission denied"),
+        (PermissionError(errno.EACCES, "", "in.h5"), 3, "in.h5: permission denied"),
         (FileNotFoundError(errno.ENOENT, "", "in.png"), 3, "in.png: no such file or directory"),
         (OSError(errno.ENAMETOOLONG, "", "in.png"), 3, "in.png: file name too long"),
         (MemoryError(), 8, "out of memory; use a smaller batch"),

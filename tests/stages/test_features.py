@@ -178,7 +178,7 @@ def test_what_cannot_be_learned_from(images, tmp_path):
     with pytest.raises(InputError, match="no validation images"):
         run(FeaturesRequest(untried, out, batch=4))
     content = images.read_bytes()
-    with pytest.raises(UsageError, match="is the file to learn from"):
+    with pytest.raises(UsageError, match="is what is to be read"):
         run(FeaturesRequest(images, images, overwrite=True))
     assert images.read_bytes() == content
     assert not out.exists()

@@ -192,6 +192,25 @@ def test_reasons(content, reason):
     assert str(caught.value).isprintable()
 
 
+def progressive(scans: int, between: bytes) -> bytes:
+    """A JPEG whose last scan comes over and over; each would cost the decoder time for all 64 million pixels."""
+    content = pack(Image.new("L", (8000, 8000)), "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + (between + last) * scans + content[-2:]
+
+
+@pytest.mark.parametrize("between", [b"", b"\xff\x01", b"\xff\xd0" + bytes(9), b"\xff" * 100])
+def test_a_jpeg_of_thousands_of_scans(between):
+    with pytest.raises(UnusableError, match="too many scans"):
+        decode(progressive(3000, between))
+
+
+def test_what_looks_like_scans_but_is_data():
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + 2 * 30_000) + b"\xff\xda" * 30_000
+    content = pack(Image.fromarray(blocks()), "JPEG", progressive=True)
+    np.testing.assert_array_equal(pixels_of(content[:2] + comment + content[2:] + comment), pixels_of(content))
+
+
 def test_a_side_of_100_000_pixels():
     strip = pack(Image.new("RGB", (100_000, 8), (9, 99, 200)), "PNG")
     assert decode(strip)[0].shape == (8, 100_000, 3)

@@ -410,7 +410,7 @@ def test_wrong_requests(tmp_path):
         with pytest.raises(UsageError):
             run(replace(request, **wrong))
     (tmp_path / "list.txt").write_text("in/0000.png\n")
-    with pytest.raises(UsageError, match="is the source itself"):
+    with pytest.raises(UsageError, match="is what is to be read"):
         run(PrepRequest(tmp_path / "list.txt", tmp_path / "list.txt", overwrite=True))
     assert (tmp_path / "list.txt").read_text() == "in/0000.png\n"
     with pytest.raises(OutputError):

@@ -1,5 +1,6 @@
 """Relighting and editing: what is written under which name, whose light it is, and what makes no sense."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -255,7 +256,7 @@ def test_a_note_says_once_that_names_are_another_predictions(prediction, tmp_pat
     mine = export(ExportRequest(other, tmp_path / "out", formats=("ply",), rows=(0,)), report=notes).meshes
     with open_artifact(other) as artifact:
         assert names(mine) == [f"ANN-{artifact.digest[:8]}.ply"]
-    said = f"files called ANN and 1 more are another prediction's; this one's are called {mine[0].stem} and 1 more"
+    said = f"files called ANN and 1 more are not of this prediction; this one's are called {mine[0].stem} and 1 more"
     assert notes.texts == [f"{tmp_path / 'out'}: {said}"]
     assert export(ExportRequest(other, tmp_path / "out", formats=("ply",), rows=(0,))).meshes == mine
     notes.texts.clear()
@@ -270,7 +271,8 @@ def test_an_index_that_somebody_else_wrote(prediction, tmp_path, content):
     (tmp_path / INDEX).write_text(content)
     (tmp_path / "ann.ply").write_bytes(b"mine")
     (path,) = export(ExportRequest(prediction, tmp_path, formats=("ply",), rows=(0,))).meshes
-    assert path.name.startswith("ann-" if "ann" in content else "ann.ply")
+    assert path.name.startswith("ann-")
+    assert (tmp_path / "ann.ply").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(
@@ -283,6 +285,8 @@ def test_an_index_that_somebody_else_wrote(prediction, tmp_path, content):
 def test_the_prediction_itself_is_never_replaced(prediction, tmp_path, request_, run, change, name):
     source = shutil.copy(prediction, tmp_path / name)
     before = source.read_bytes()
+    with open_artifact(source) as artifact:  # as when it was copied over what was made of it
+        (tmp_path / INDEX).write_text(json.dumps({source.stem: ["", artifact.digest]}))
     with pytest.raises(UsageError, match=f"{name}: is the prediction to change; name another output folder"):
         run(request_(source, tmp_path, size=48, video_formats=("gif",), device="cpu", **change))
     assert source.read_bytes() == before

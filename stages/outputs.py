@@ -1,0 +1,23 @@
+"""Where results may be written: under the name of a file, in the place of nothing but results."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from stages.errors import OutputError, UsageError
+
+__all__ = ["check_output"]
+
+
+def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Raises OutputError where ``path`` is a folder, a device or a pipe, all of which a result would replace, or cannot
+    be looked at; UsageError where it is one of the ``inputs``."""
+    try:
+        if not path.name or path.is_dir():
+            raise OutputError(path, "is a folder", "name a file")
+        # A link into /proc is what /dev/stdout is, also while that is redirected to a file.
+        if (path.exists() and not path.is_file()) or (path.is_symlink() and "/proc/" in str(path.readlink())):
+            raise OutputError(path, "is no regular file", "name a file")
+        if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
+            raise UsageError(path, "is what is to be read", "name another output")
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})", "choose another output") from error
