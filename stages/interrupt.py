@@ -1,27 +1,56 @@
 """Stopping between two things instead of in the middle of one."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["interrupts_later", "stop_requested"]
+__all__ = ["hear_interrupts", "interrupts_later", "stop_requested"]
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
+TERMINALS = [fd for fd in range(3) if os.isatty(fd)]
+
+
+def hear_interrupts() -> None:
+    """Batch queues mean by SIGTERM, and closed terminals by SIGHUP, what Ctrl-C means: KeyboardInterrupt."""
+    for number in _interrupts():
+        if number != signal.SIGINT:  # which Python hears itself, unless a script started us behind its back with &
+            signal.signal(number, _interrupt)
+
+
+def _interrupts() -> list[int]:
+    """The signals that mean it. Where SIGHUP is ignored somebody said nohup."""
+    hung_up = [] if HANGUP is None or signal.getsignal(HANGUP) == signal.SIG_IGN else [HANGUP]
+    return [signal.SIGINT, signal.SIGTERM, *hung_up]
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _let_go(number)
+    raise KeyboardInterrupt
+
+
+def _let_go(number: int) -> None:
+    """A closed terminal takes no more words: without this, the next one would fail, and what is to be saved with it."""
+    if number == HANGUP:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for fd in TERMINALS:
+            os.dup2(nowhere, fd)
 
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM only make the yielded function return True; a second one raises KeyboardInterrupt."""
+    """Inside, these signals only make the yielded function return True; a second one raises KeyboardInterrupt."""
     asked = False
 
     def ask(number, frame):
         nonlocal asked
+        _let_go(number)
         if asked:
             raise KeyboardInterrupt
         asked = True
 
     try:
-        before = {number: signal.signal(number, ask) for number in INTERRUPTS}
+        before = {number: signal.signal(number, ask) for number in _interrupts()}
     except ValueError:  # not in the main thread: whoever started us handles signals
         before = {}
     try:
@@ -33,13 +62,13 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def interrupts_later() -> Iterator[None]:
-    """Ctrl-C and SIGTERM that come inside are heard at its end.
+    """Signals that come inside are heard at its end.
 
     For HDF5 that calls back into Python: an exception there would go through C, which makes another one of it.
     """
     came: list[int] = []
     try:
-        before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in INTERRUPTS}
+        before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in _interrupts()}
     except ValueError:  # not in the main thread, which alone hears signals
         before = {}
     try:

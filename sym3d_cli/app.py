@@ -3,7 +3,6 @@
 import errno
 import functools
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from stages.errors import Sym3dError
+from stages.interrupt import hear_interrupts
 from sym3d_cli.commands import (
     bench,
     composite,
@@ -53,7 +53,7 @@ EXIT_CODES = {
     7: "training diverged: the loss is not finite",
     8: "out of memory",
     9: "another process of the same training went away",
-    130: "interrupted with Ctrl-C or SIGTERM; the same command resumes",
+    130: "interrupted with Ctrl-C, SIGTERM or SIGHUP; the same command resumes",
     141: "whoever read the output went away",
 }
 RESUMABLE = ("prep", "synth", "features", "train", "infer", "reproduce")
@@ -218,5 +218,5 @@ def main() -> None:
     """The entry point of ``sym3d``."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=register_plain())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch queues mean the same by it as Ctrl-C
+    hear_interrupts()
     app(prog_name="sym3d")
