@@ -24,7 +24,7 @@ from stages.recorded import Perform, eagerly
 __all__ = ["Losses", "TrainingImages", "note_skipped", "read_losses", "take_step"]
 
 MOST_SKIPPED, WINDOW = 10, 1000  # steps that may come to nothing, of so many
-YAW_WEIGHT, YAW_HELD = 3.0, 0.1  # of the spread of yaws: at first, and after loss.yaw_spread_steps
+YAW_WEIGHT, YAW_HELD = 3.0, 0.3  # of the spread of yaws: at first, and after loss.yaw_spread_steps
 
 
 @dataclass(frozen=True)

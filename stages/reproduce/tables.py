@@ -42,7 +42,7 @@ SUPERVISED = (
 FULL = (0.793, 0.140, 16.51, 1.56)
 NO_CONFIDENCE = (0.829, 0.213, 16.39, 2.12)
 SURE, UNSURE = ("model.confidence=false",), ("model.confidence=true",)
-QUICK_STEPS = 6000  # after which the order of the rows holds
+QUICK_STEPS = 8000  # after which the order of the rows holds
 LEARNED = "loss.features=self"  # of features that have to be learned first
 
 
