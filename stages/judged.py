@@ -10,7 +10,7 @@ import numpy as np
 from stages.artifact import Artifact, open_artifact
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
-from stages.loading import load_model
+from stages.loading import Loaded, load_model
 from stages.predict import predict, predict_upscaled, split_rows
 from stages.progress import Report
 from stages.recipe import Recipe, find_images, parse_recipe
@@ -39,7 +39,7 @@ class Judged:
 
 def open_judged(
     path: Path,
-    data: Path | None,
+    images: Path | None,
     split: str,
     truth: Collection[str],
     stack: ExitStack,
@@ -54,37 +54,27 @@ def open_judged(
     Files stay open for as long as the stack. Arguments and errors as in :mod:`stages.evaluate`.
     """
     artifact = stack.enter_context(open_artifact(path, report=report))
-    if artifact.schema != "sym3d.prediction":
-        return _of_checkpoint(path, data, split, truth, stack, report, upscale=upscale, ema=ema, device=device)
-    if upscale:
-        raise UsageError("--upscale", f"{path} is a prediction, of one size", "name its model instead")
-    return _of_prediction(artifact, data, split, truth, stack, report)
-
-
-def _of_checkpoint(
-    path: Path,
-    images: Path | None,
-    split: str,
-    truth: Collection[str],
-    stack: ExitStack,
-    report: Report,
-    *,
-    upscale: bool,
-    ema: bool,
-    device: str | None,
-) -> Judged:
+    if artifact.schema == "sym3d.prediction":
+        if upscale:
+            raise UsageError("--upscale", f"{path} is a prediction, of one size", "name its model instead")
+        data = open_truth(images or find_images(_parent_recipe(artifact)), stack, truth, report)
+        return _of_prediction(artifact, data, split)
     loaded = load_model(path, ema=ema)
     data = open_truth(images or find_images(loaded.recipe), stack, truth, report)
     if data.digest not in _ancestors(loaded.provenance):
         report.note(f"{path} was trained on other images than {data.path}")
+    return _of_model(path, loaded, data, split, upscale, device)
+
+
+def _of_model(path: Path, loaded: Loaded, data: Artifact, split: str, upscale: bool, device: str | None) -> Judged:
     size = data["image"].shape[1]
     larger = upscale and size > loaded.model.size and size % loaded.model.size == 0
     rows = split_rows(data, split, size if larger else loaded.model.size)
     model = loaded.model.to(pick_device(device))
     model.netC = None  # confidence serves the training loss only
     near_far = (model.depth_min, model.depth_max)
-    pictures, answer = data["image"], predict_upscaled if larger else predict
-    return Judged(path, loaded.parent, data, rows, lambda at: answer(model, pictures[rows[at]]), near_far, model.fov)
+    images, answer = data["image"], predict_upscaled if larger else predict
+    return Judged(path, loaded.parent, data, rows, lambda at: answer(model, images[rows[at]]), near_far, model.fov)
 
 
 def _ancestors(provenance: dict) -> set[str]:
@@ -93,12 +83,9 @@ def _ancestors(provenance: dict) -> set[str]:
     return set().union(*({p.get("digest")} | _ancestors(p.get("provenance", {})) for p in parents))
 
 
-def _of_prediction(
-    artifact: Artifact, images: Path | None, split: str, truth: Collection[str], stack: ExitStack, report: Report
-) -> Judged:
+def _of_prediction(artifact: Artifact, data: Artifact, split: str) -> Judged:
     """A prediction's rows are found in the data set by name; it must have been made from this very data set."""
     parents = artifact.provenance.get("parents", [])
-    data = open_truth(images or find_images(_parent_recipe(artifact)), stack, truth, report)
     if data.digest not in [parent.get("digest") for parent in parents]:
         made_from = ", ".join(str(parent.get("name")) for parent in parents[1:]) or "something else"
         what = f"was not made from {data.path}, or from an earlier version of it (but from {made_from})"

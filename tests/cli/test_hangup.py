@@ -9,32 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.test_train import write_images
+from tests.stages.test_train import RECIPE, write_images
 
-RECIPE = """
-name = "test"
-[data]
-images = "faces.h5"
-make = "sym3d synth faces.h5 -n 24"
-[model]
-width = 0.0625
-confidence = false
-[loss]
-features = "none"
-[optim]
-batch = 4
-steps = 100000
-[run]
-validate_every = 100000
-save_every = 100000
-"""
 pty = pytest.importorskip("pty")
 
 
 def start(folder: Path, hearing: signal.Handlers = signal.SIG_DFL) -> tuple[subprocess.Popen, int]:
     """Training on a terminal of its own, once it takes steps; and the terminal's other end."""
     write_images(folder / "faces.h5")
-    (folder / "test.toml").write_text(RECIPE)
+    (folder / "test.toml").write_text(RECIPE.format(steps=100_000, save_every=100_000))
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "sym3d_cli", "train", "test.toml"],

@@ -1,7 +1,9 @@
 """Evaluation: the figures are the metrics' own, the masks and baselines exact, and what does not belong is refused."""
 
 import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,6 +293,8 @@ def test_scores_of_something_else_are_kept(tmp_path, checkpoint, data):
     with pytest.raises(StaleError, match="--overwrite"):
         run(replace(request, split="train"))
     with pytest.raises(InputError, match=r"sym3d\.images"):
+        run(replace(request, out=Path(shutil.copy(data, tmp_path / "other.h5"))))
+    with pytest.raises(UsageError, match="is what is to be read"):
         run(replace(request, out=data))
     assert (tmp_path / "s.h5").read_bytes() == before
     assert run(replace(request, split="train", overwrite=True)).images == 6
