@@ -113,6 +113,15 @@ def test_rows_made_anew_leave_the_previous_ones_to_readers(tmp_path):
         assert artifact.digest != before
 
 
+@pytest.fixture
+def hearing():
+    """Python hears SIGINT, also where a script started the tests with &."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hearing")
 def test_ctrl_c_in_the_middle_of_hdf5_is_heard_after_it(tmp_path, monkeypatch):
     """HDF5 calls Python to write; an exception from there came back as a SystemError."""
     write = Sink.write
