@@ -76,8 +76,10 @@ def test_the_twins_gradient_is_right():
     assert torch.autograd.gradcheck(call, (maps.double().requires_grad_(), *weights.values()))
 
 
-def test_plain_maps_take_the_twin():
+def test_plain_maps_and_inference_take_the_twin():
     layer, maps, _ = make((2, 8, 16, 16), 0.0)
+    with torch.no_grad():
+        assert torch.equal(layer(maps), layer.reference(maps))
     assert torch.equal(layer(maps.contiguous()), layer.reference(maps.contiguous()))
 
 
