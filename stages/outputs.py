@@ -15,7 +15,7 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
         if not path.name or path.is_dir():
             raise OutputError(path, "is a folder", "name a file")
         # A link into /proc is what /dev/stdout is, also while that is redirected to a file.
-        if (path.exists() and not path.is_file()) or (path.is_symlink() and "/proc/" in str(path.readlink())):
+        if (path.exists() and not path.is_file()) or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
             raise OutputError(path, "is no regular file", "name a file")
         if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
             raise UsageError(path, "is what is to be read", "name another output")
