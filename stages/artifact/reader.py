@@ -15,10 +15,11 @@ from stages.artifact.layout import decode_text, file_digest, hash_blocks, read_b
 from stages.artifact.meta import RESERVED, read_meta
 from stages.artifact.schema import SCHEMAS
 from stages.artifact.seal import check_seal
+from stages.artifact.taste import LOOK, VERIFY, ready_taster, taste
 from stages.errors import InputError
 from stages.progress import Report, Silent, Task
 
-__all__ = ["Artifact", "open_artifact"]
+__all__ = ["Artifact", "open_artifact", "open_unsealed", "reading"]
 
 REMAKE = "make it again or take another copy"
 
@@ -68,7 +69,7 @@ class Artifact:
     def verify(self, report: Report = Silent()) -> None:
         """Read every dataset and compare it with the digest; raises InputError when one differs."""
         rows = sum(len(dataset) for dataset in self._datasets.values() if dataset.ndim)
-        with _reading(self.path), report.task(f"verifying {self.path.name}", rows) as task:
+        with reading(self.path), report.task(f"verifying {self.path.name}", rows) as task:
             for name, dataset in self._datasets.items():
                 if hash_blocks(_counted(read_blocks(dataset), task)) != self._sums[name]:
                     raise ValueError(f"'{name}' does not fit its digest")
@@ -100,22 +101,29 @@ def _stated_sum(name: str, dataset: h5py.Dataset) -> str:
     return stated
 
 
-def open_artifact(path: str | os.PathLike, schema: str | None = None, report: Report = Silent()) -> Artifact:
+def open_artifact(
+    path: str | os.PathLike, schema: str | None = None, report: Report = Silent(), *, verify: bool = False
+) -> Artifact:
     """Open a complete artifact for reading, of the named schema or of any; ``report`` hears how checking goes.
 
+    With ``verify`` all of its data are compared with the digest before, in a process that may crash on them.
     Raises InputError when it is missing, a folder or a pipe, no HDF5, damaged, unfinished, of another schema, newer
     than this program, or has links, virtual data or sizes that no artifact has.
     """
     path = Path(path)
-    with _reading(path):
+    with reading(path):
         if path.is_dir():
             raise InputError(path, "is a folder, not an artifact", "name a file in it")
         if not path.exists():
             raise _missing(path)
         if not path.is_file():  # a named pipe would keep us waiting for somebody to write into it
             raise InputError(path, "is no regular file", "name a file that sym3d wrote")
-        check_seal(path, report)
-        artifact = open_unsealed(path)
+        with path.open("rb", buffering=0) as file:
+            ready_taster()
+            check_seal(file.fileno(), path, report)
+            with report.task(f"verifying {path.name}", 1) if verify else contextlib.nullcontext():
+                taste(file.fileno(), path, VERIFY if verify else LOOK)
+            artifact = open_unsealed(path, file.fileno())
         if schema is not None and artifact.schema != schema:
             artifact.close()
             what = f"is a {artifact.schema} file where a {schema} file is needed"
@@ -123,10 +131,13 @@ def open_artifact(path: str | os.PathLike, schema: str | None = None, report: Re
         return artifact
 
 
-def open_unsealed(path: Path) -> Artifact:
-    """Open an HDF5 file as an artifact without looking at its seal; raises InputError where it is none."""
-    with _reading(path):
-        file = h5py.File(path, "r", locking=False)
+def open_unsealed(path: Path, fd: int) -> Artifact:
+    """Open a file as an artifact without looking at its seal; raises InputError where it is none.
+
+    It is opened by its descriptor: what now stands at ``path`` may be another file than the one that was checked.
+    """
+    with reading(path):
+        file = h5py.File(f"/dev/fd/{fd}", "r", locking=False)
         try:
             return Artifact(path, file)
         except BaseException:
@@ -135,7 +146,7 @@ def open_unsealed(path: Path) -> Artifact:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or hostile file makes HDF5 and its readers raise into an InputError of one line."""
     try:
         yield
