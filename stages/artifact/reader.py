@@ -1,6 +1,7 @@
 """Reading artifacts: whole, of the right kind, unchanged since they were written, or an InputError."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from stages.artifact.taste import LOOK, VERIFY, ready_taster, taste
 from stages.errors import InputError
 from stages.progress import Report, Silent, Task
 
-__all__ = ["Artifact", "open_artifact", "open_unsealed", "reading"]
+__all__ = ["Artifact", "open_artifact", "reading", "take_file"]
 
 REMAKE = "make it again or take another copy"
 
@@ -66,12 +67,20 @@ class Artifact:
         """A text dataset as a list."""
         return decode_text(self[name][:])
 
-    def verify(self, report: Report = Silent()) -> None:
-        """Read every dataset and compare it with the digest; raises InputError when one differs."""
-        rows = sum(len(dataset) for dataset in self._datasets.values() if dataset.ndim)
+    def verify(self, report: Report = Silent(), most: float = math.inf) -> None:
+        """Read the datasets, or as many as have no more than ``most`` bytes together, and compare them with the digest.
+
+        Raises InputError when one differs.
+        """
+        chosen = []
+        for name, dataset in self._datasets.items():
+            if dataset.nbytes <= most:
+                most -= dataset.nbytes
+                chosen.append(name)
+        rows = sum(len(self[name]) for name in chosen if self[name].ndim)
         with reading(self.path), report.task(f"verifying {self.path.name}", rows) as task:
-            for name, dataset in self._datasets.items():
-                if hash_blocks(_counted(read_blocks(dataset), task)) != self._sums[name]:
+            for name in chosen:
+                if hash_blocks(_counted(read_blocks(self[name]), task)) != self._sums[name]:
                     raise ValueError(f"'{name}' does not fit its digest")
 
     def _manifest_digest(self) -> str:
@@ -118,12 +127,8 @@ def open_artifact(
             raise _missing(path)
         if not path.is_file():  # a named pipe would keep us waiting for somebody to write into it
             raise InputError(path, "is no regular file", "name a file that sym3d wrote")
-        with path.open("rb", buffering=0) as file:
-            ready_taster()
-            check_seal(file.fileno(), path, report)
-            with report.task(f"verifying {path.name}", 1) if verify else contextlib.nullcontext():
-                taste(file.fileno(), path, VERIFY if verify else LOOK)
-            artifact = open_unsealed(path, file.fileno())
+        while (artifact := _open_checked(path, report, VERIFY if verify else LOOK)) is None:
+            pass
         if schema is not None and artifact.schema != schema:
             artifact.close()
             what = f"is a {artifact.schema} file where a {schema} file is needed"
@@ -131,18 +136,27 @@ def open_artifact(
         return artifact
 
 
-def open_unsealed(path: Path, fd: int) -> Artifact:
-    """Open a file as an artifact without looking at its seal; raises InputError where it is none.
+def _open_checked(path: Path, report: Report, request: bytes) -> Artifact | None:
+    """The artifact; None where, after it was checked, another file took its place."""
+    with path.open("rb", buffering=0) as checked:
+        ready_taster()
+        check_seal(checked.fileno(), path, report)
+        with report.task(f"verifying {path.name}", 1) if request == VERIFY else contextlib.nullcontext():
+            taste(checked.fileno(), path, request)
+        file = h5py.File(path, "r", locking=False)
+        if os.path.sameopenfile(checked.fileno(), file.id.get_vfd_handle()):
+            return take_file(path, file)
+        file.close()
+        return None
 
-    It is opened by its descriptor: what now stands at ``path`` may be another file than the one that was checked.
-    """
-    with reading(path):
-        file = h5py.File(f"/dev/fd/{fd}", "r", locking=False)
-        try:
-            return Artifact(path, file)
-        except BaseException:
-            file.close()
-            raise
+
+def take_file(path: Path, file: h5py.File) -> Artifact:
+    """An open HDF5 file as an artifact, checked or not; what it raises where it is none, ``reading`` understands."""
+    try:
+        return Artifact(path, file)
+    except BaseException:
+        file.close()
+        raise
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from stages.errors import InputError
 
 __all__ = ["LOOK", "VERIFY", "ready_taster", "taste"]
 
-LOOK, VERIFY = b"l", b"v"  # what the child is asked for: structures and what is small of the data, or all data too
+LOOK, VERIFY = b"l", b"v"  # what the child is asked to verify: structures and the first data, or all data too
 
 
 class Taster:

@@ -12,8 +12,10 @@ import signal
 import socket
 from pathlib import Path
 
-from stages.artifact.layout import read_blocks
-from stages.artifact.reader import Artifact, open_unsealed, reading
+import h5py
+
+from stages.artifact.files import Sink
+from stages.artifact.reader import reading, take_file
 from stages.artifact.taste import LOOK
 from stages.errors import InputError
 
@@ -21,7 +23,7 @@ from stages.errors import InputError
 SECONDS = 3
 BYTES_A_SECOND = 16 << 20  # and more time for large ones
 MEMORY_BYTES = 4 << 30
-READ_BYTES = 16 << 20  # of data; more would take noticeable time, and only where it is compressed can it do harm
+LOOK_BYTES = 16 << 20  # of data that are verified at once; more would take noticeable time
 
 
 def main() -> None:
@@ -35,7 +37,6 @@ def main() -> None:
             request, fds, *_ = socket.recv_fds(parent, 1, 1)
             if not request:
                 return
-            _end_after(SECONDS + os.fstat(fds[0]).st_size / BYTES_A_SECOND)
             found = _taste(fds[0], request)
             _end_after(0)
             os.close(fds[0])
@@ -48,25 +49,16 @@ def _end_after(seconds: float) -> None:
 
 
 def _taste(fd: int, request: bytes) -> tuple[str, str] | None:
+    size = os.fstat(fd).st_size
+    _end_after(SECONDS + size / BYTES_A_SECOND)
     try:
-        with open_unsealed(Path(), fd) as artifact:
-            if request == LOOK:
-                _read_small(artifact)
-            else:
-                _end_after(SECONDS + sum(artifact[name].nbytes for name in artifact.names) / BYTES_A_SECOND)
-                artifact.verify()
+        with reading(Path()), take_file(Path(), h5py.File(Sink(fd), "r")) as artifact:
+            most = LOOK_BYTES if request == LOOK else sum(artifact[name].nbytes for name in artifact.names)
+            _end_after(SECONDS + (size + most) / BYTES_A_SECOND)
+            artifact.verify(most=most)
     except InputError as error:
         return error.what, error.fix
     return None
-
-
-def _read_small(artifact: Artifact) -> None:
-    """Read datasets as long as they are not more than READ_BYTES together."""
-    room = READ_BYTES
-    with reading(artifact.path):
-        for name in artifact.names:
-            if artifact[name].nbytes <= room:
-                room -= sum(block.nbytes for block in read_blocks(artifact[name]))
 
 
 if __name__ == "__main__":
