@@ -11,10 +11,10 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
+from stages.artifact.child import own_environment, own_module
 from stages.errors import InputError
 
 __all__ = ["LOOK", "VERIFY", "ready_taster", "taste"]
@@ -29,12 +29,12 @@ class Taster:
         self.socket, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stages.artifact.taster"],
+                own_module("stages.artifact.taster"),
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is meant for us; the child ends when our end of the socket closes
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OPENBLAS_NUM_THREADS": "1"},
+                env=own_environment(),
             )
         self.greeted = False
 

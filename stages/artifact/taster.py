@@ -7,13 +7,13 @@ A file may crash this process, and for those that keep it busy or fill its memor
 
 import json
 import os
-import resource
 import signal
 import socket
 from pathlib import Path
 
 import h5py
 
+from stages.artifact.child import bound
 from stages.artifact.files import Sink
 from stages.artifact.reader import reading, take_file
 from stages.artifact.taste import LOOK
@@ -22,13 +22,11 @@ from stages.errors import InputError
 # For one file, of this process's own time, so that a busy machine or a slow disk makes no file damaged:
 SECONDS = 3
 BYTES_A_SECOND = 16 << 20  # and more time for large ones
-MEMORY_BYTES = 4 << 30
 LOOK_BYTES = 16 << 20  # of data that are verified at once; more would take noticeable time
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bound()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # batch queues mean every process of a job
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=0) as parent:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 
+import h5py
 import pytest
 from small_files import complete
 
-from stages.artifact import open_artifact, taste
+from stages.artifact import open_artifact, read_foreign, taste
 from stages.errors import InputError
 
 
@@ -77,6 +78,16 @@ def test_no_child_to_be_had(images, monkeypatch):
         open_artifact(images)
 
 
+def test_nothing_in_the_working_folder_is_run(images, tmp_path, monkeypatch):
+    taste._dismiss()
+    (tmp_path / "h5py.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    open_artifact(images).close()
+    with h5py.File("model.h5", "w") as file:
+        file["a"] = [1, 2]
+    assert read_foreign("model.h5", ["a"])["a"].tolist() == [1, 2]
+
+
 def test_signals_for_a_whole_job_leave_it_alone(images):
     open_artifact(images).close()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -104,7 +115,7 @@ def test_a_fork_has_a_child_of_its_own(images):
 
 PROGRAM = """
 import os, signal, sys
-from stages.artifact import open_artifact, taste
+from stages.artifact import open_artifact, read_foreign, taste
 open_artifact(sys.argv[1]).close()
 print(taste._taster.process.pid, flush=True)
 if len(sys.argv) > 2:
