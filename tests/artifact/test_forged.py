@@ -63,7 +63,7 @@ FOUND = [
     ("images", {5368: 0}, CRASHED),
     ("features", {2021: 255, 4887: 32, 8081: 255}, CRASHED),  # a segmentation fault
     ("prediction", {40309: 178}, CRASHED),
-    ("scores", {9519: 255, 10024: 48}, "is damaged: "),  # minutes
+    ("scores", {9519: 255, 10024: 48}, "is damaged: "),  # an attribute of gigabytes
     ("scores", {8175: 99, 8186: 130}, "is damaged: "),
 ]
 
