@@ -141,8 +141,9 @@ def _open_checked(path: Path, report: Report, request: bytes) -> Artifact | None
     with path.open("rb", buffering=0) as checked:
         ready_taster()
         check_seal(checked.fileno(), path, report)
-        with report.task(f"verifying {path.name}", 1) if request == VERIFY else contextlib.nullcontext():
+        with report.task(f"verifying {path.name}", 1) as task:
             taste(checked.fileno(), path, request)
+            task.advance()
         file = h5py.File(path, "r", locking=False)
         if os.path.sameopenfile(checked.fileno(), file.id.get_vfd_handle()):
             return take_file(path, file)

@@ -6,7 +6,6 @@ of that, the file is refused, and the next one gets a new child. One child serve
 tenths of a second to start and some milliseconds to answer.
 """
 
-import atexit
 import json
 import os
 import socket
@@ -92,7 +91,6 @@ def taste(fd: int, path: Path, request: bytes) -> None:
         raise InputError(path, *found)
 
 
-@atexit.register
 def _dismiss() -> None:
     global _taster
     if _taster is not None:
