@@ -1,4 +1,4 @@
-"""How the processes that may crash on a file are started, and kept within bounds."""
+"""How processes of this package are started, and those that may crash on a file kept within bounds."""
 
 import contextlib
 import os

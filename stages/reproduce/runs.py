@@ -1,7 +1,6 @@
 """Many trainings side by side, each a ``sym3d train`` of its own: one for every GPU, or for every core of a CPU."""
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from stages.artifact import open_artifact
+from stages.artifact.child import own_environment, own_module
 from stages.errors import DivergedError, InputError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
@@ -115,13 +115,12 @@ def _start(job: Job, gpu: str | None, logs: Path) -> subprocess.Popen:
     # Runs of narrow networks gain little from a second thread, and a second run gains all of it.
     where = {"OMP_NUM_THREADS": "1"} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
     settings = [flag for setting in job.settings for flag in ("-s", setting)]
-    train = [sys.executable, "-m", "sym3d_cli", "train", job.recipe]
     with open(_log(job, logs), "w") as log:
         return subprocess.Popen(
-            [*train, "--data", str(job.data), "--name", job.name, *settings],
+            own_module("sym3d_cli", "train", job.recipe, "--data", str(job.data), "--name", job.name, *settings),
             stdout=log,
             stderr=log,
-            env=os.environ | where,
+            env=own_environment() | where,
             start_new_session=True,  # a terminal's Ctrl-C is for us, who pass it on
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
