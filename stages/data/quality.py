@@ -16,7 +16,7 @@ __all__ = ["COMPARED", "WANTED", "Finding", "evenly", "grade", "measure"]
 COMPARED = 16000  # pictures that are looked for among each other; more would take minutes
 MEASURED = 4000  # pictures that all else is measured on
 SIDE, MAP = 64, 16  # pixels that pictures are judged at, and of their maps
-DUPLICATE = 0.97  # correlation of two pictures' details from which they count as one
+DUPLICATE = 0.97  # correlation of what two pictures have beside what all share, from which they count as one
 BLURRED = 0.03  # variance of the Laplacian, of the picture's, below which nothing is sharp
 
 
@@ -122,7 +122,7 @@ def measure(images: np.ndarray) -> dict[str, float]:
     if len(images) < 2:
         return {}
     grey = _grey(images)
-    duplicates = float((_nearest(_details(grey)) > DUPLICATE).mean())
+    duplicates = float(_duplicates(_details(grey)).mean())
     grey = grey[evenly(len(grey), MEASURED)]
     sharpness = np.array([cv2.Laplacian(g, cv2.CV_32F).var() / max(g.var(), 1e-4) for g in grey])
     edges = _edge_maps(grey)
@@ -160,7 +160,14 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def _details(grey: np.ndarray) -> np.ndarray:
     """(N, MAP²): what is left of pictures when their broad light and dark is taken away."""
     small = (cv2.resize(g, (MAP, MAP), interpolation=cv2.INTER_AREA) for g in grey)
-    return _unit(np.stack([(g - cv2.GaussianBlur(g, (0, 0), 2.7)).ravel() for g in small]))
+    return np.stack([(g - cv2.GaussianBlur(g, (0, 0), 2.7)).ravel() for g in small])
+
+
+def _duplicates(details: np.ndarray) -> np.ndarray:
+    """Which of the rows have one like them. What all share is no sign of that, such as the outline of things that are
+    cut alike, on white; unless they share all they have, being one scene."""
+    shared = details.mean(0)
+    return (_nearest(_unit(details - shared)) > DUPLICATE) | (_unit(details) @ _unit(shared) > DUPLICATE)
 
 
 def _nearest(rows: np.ndarray, block: int = 1024) -> np.ndarray:
