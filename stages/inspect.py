@@ -45,9 +45,7 @@ class InfoResult:
 
 def run(request: InfoRequest, *, report: Report = Silent()) -> InfoResult:
     """Describe an artifact, by default after reading all of it against its digest. Raises InputError."""
-    with open_artifact(request.path, report=report) as artifact:
-        if request.verify:
-            artifact.verify(report)
+    with open_artifact(request.path, report=report, verify=request.verify) as artifact:
         return InfoResult(
             path=artifact.path,
             schema=artifact.schema,

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from stages.artifact.child import own_environment, own_module
 from stages.errors import InputError
 
 __all__ = ["file_sha256", "read_foreign"]
@@ -46,8 +46,7 @@ def read_foreign(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.
     path = Path(path)
     if not h5py.is_hdf5(path):
         raise InputError(path, "is not an HDF5 file", "name one that is")
-    root = str(Path(__file__).resolve().parents[2])
-    command = [sys.executable, "-m", "stages.artifact.foreign_copy", str(path.resolve()), *names]
+    command = own_module("stages.artifact.foreign_copy", str(path.resolve()), *names)
     with tempfile.TemporaryFile() as copies:
         try:
             run = subprocess.run(
@@ -55,7 +54,7 @@ def read_foreign(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.
                 stdout=copies,
                 stderr=subprocess.PIPE,
                 timeout=SECONDS,
-                env={**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1"},
+                env=own_environment(),
             )
             if run.returncode:
                 raise InputError(path, *_complaint(run.stderr))

@@ -6,16 +6,15 @@ file goes to stderr as the last line, in JSON. See foreign.py.
 
 import json
 import math
-import resource
 import sys
 
 import h5py
 import numpy as np
 
 from stages.artifact.check import check_dataset
+from stages.artifact.child import bound
 from stages.artifact.schema import TEXT_BYTES
 
-MEMORY_BYTES = 4 << 30
 MAX_BYTES = 1 << 30  # as float64, in which models are worked with
 MAX_TEXTS = 10_000
 
@@ -66,8 +65,7 @@ def main(path: str, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bound()
     try:
         main(sys.argv[1], sys.argv[2:])
     except ValueError as error:

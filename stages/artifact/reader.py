@@ -1,6 +1,7 @@
 """Reading artifacts: whole, of the right kind, unchanged since they were written, or an InputError."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ from stages.artifact.layout import decode_text, file_digest, hash_blocks, read_b
 from stages.artifact.meta import RESERVED, read_meta
 from stages.artifact.schema import SCHEMAS
 from stages.artifact.seal import check_seal
+from stages.artifact.taste import LOOK, VERIFY, ready_taster, taste
 from stages.errors import InputError
 from stages.progress import Report, Silent, Task
 
-__all__ = ["Artifact", "open_artifact"]
+__all__ = ["Artifact", "open_artifact", "reading", "take_file"]
 
 REMAKE = "make it again or take another copy"
 
@@ -65,12 +67,20 @@ class Artifact:
         """A text dataset as a list."""
         return decode_text(self[name][:])
 
-    def verify(self, report: Report = Silent()) -> None:
-        """Read every dataset and compare it with the digest; raises InputError when one differs."""
-        rows = sum(len(dataset) for dataset in self._datasets.values() if dataset.ndim)
-        with _reading(self.path), report.task(f"verifying {self.path.name}", rows) as task:
-            for name, dataset in self._datasets.items():
-                if hash_blocks(_counted(read_blocks(dataset), task)) != self._sums[name]:
+    def verify(self, report: Report = Silent(), most: float = math.inf) -> None:
+        """Read the datasets, or as many as have no more than ``most`` bytes together, and compare them with the digest.
+
+        Raises InputError when one differs.
+        """
+        chosen = []
+        for name, dataset in self._datasets.items():
+            if dataset.nbytes <= most:
+                most -= dataset.nbytes
+                chosen.append(name)
+        rows = sum(len(self[name]) for name in chosen if self[name].ndim)
+        with reading(self.path), report.task(f"verifying {self.path.name}", rows) as task:
+            for name in chosen:
+                if hash_blocks(_counted(read_blocks(self[name]), task)) != self._sums[name]:
                     raise ValueError(f"'{name}' does not fit its digest")
 
     def _manifest_digest(self) -> str:
@@ -100,22 +110,25 @@ def _stated_sum(name: str, dataset: h5py.Dataset) -> str:
     return stated
 
 
-def open_artifact(path: str | os.PathLike, schema: str | None = None, report: Report = Silent()) -> Artifact:
+def open_artifact(
+    path: str | os.PathLike, schema: str | None = None, report: Report = Silent(), *, verify: bool = False
+) -> Artifact:
     """Open a complete artifact for reading, of the named schema or of any; ``report`` hears how checking goes.
 
+    With ``verify`` all of its data are compared with the digest before, in a process that may crash on them.
     Raises InputError when it is missing, a folder or a pipe, no HDF5, damaged, unfinished, of another schema, newer
     than this program, or has links, virtual data or sizes that no artifact has.
     """
     path = Path(path)
-    with _reading(path):
+    with reading(path):
         if path.is_dir():
             raise InputError(path, "is a folder, not an artifact", "name a file in it")
         if not path.exists():
             raise _missing(path)
         if not path.is_file():  # a named pipe would keep us waiting for somebody to write into it
             raise InputError(path, "is no regular file", "name a file that sym3d wrote")
-        check_seal(path, report)
-        artifact = open_unsealed(path)
+        while (artifact := _open_checked(path, report, VERIFY if verify else LOOK)) is None:
+            pass
         if schema is not None and artifact.schema != schema:
             artifact.close()
             what = f"is a {artifact.schema} file where a {schema} file is needed"
@@ -123,19 +136,32 @@ def open_artifact(path: str | os.PathLike, schema: str | None = None, report: Re
         return artifact
 
 
-def open_unsealed(path: Path) -> Artifact:
-    """Open an HDF5 file as an artifact without looking at its seal; raises InputError where it is none."""
-    with _reading(path):
+def _open_checked(path: Path, report: Report, request: bytes) -> Artifact | None:
+    """The artifact; None where, after it was checked, another file took its place."""
+    with path.open("rb", buffering=0) as checked:
+        ready_taster()
+        check_seal(checked.fileno(), path, report)
+        with report.task(f"verifying {path.name}", 1) as task:
+            taste(checked.fileno(), path, request)
+            task.advance()
         file = h5py.File(path, "r", locking=False)
-        try:
-            return Artifact(path, file)
-        except BaseException:
-            file.close()
-            raise
+        if os.path.sameopenfile(checked.fileno(), file.id.get_vfd_handle()):
+            return take_file(path, file)
+        file.close()
+        return None
+
+
+def take_file(path: Path, file: h5py.File) -> Artifact:
+    """An open HDF5 file as an artifact, checked or not; what it raises where it is none, ``reading`` understands."""
+    try:
+        return Artifact(path, file)
+    except BaseException:
+        file.close()
+        raise
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or hostile file makes HDF5 and its readers raise into an InputError of one line."""
     try:
         yield

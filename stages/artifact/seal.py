@@ -6,16 +6,14 @@ process instead of failing. Published files never change, so a seal over their b
 """
 
 import hashlib
-import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 
 from stages.artifact.files import write_all
+from stages.artifact.taste import VERIFY, taste
 from stages.errors import InputError
 from stages.progress import Report, Silent
 
@@ -23,7 +21,7 @@ __all__ = ["SEAL_BYTES", "check_seal", "write_seal"]
 
 SEAL_BYTES = 512
 SEAL = re.compile(rb"sym3d artifact\nsha256 ([0-9a-f]{64})\nbytes ([0-9]{1,18})\n\0*")
-DIAGNOSIS_SECONDS = 20
+REMAKE = "take another copy or make it again"
 CHUNK = 8 << 20  # bytes
 
 
@@ -33,20 +31,17 @@ def write_seal(fd: int) -> None:
     write_all(fd, text.encode().ljust(SEAL_BYTES, b"\0"), 0)
 
 
-def check_seal(path: Path, report: Report = Silent()) -> None:
-    """Raise InputError unless the file is, to the byte, one that sym3d published. May raise OSError."""
-    with path.open("rb", buffering=0) as file:
-        seal = SEAL.fullmatch(file.read(SEAL_BYTES))
-        size = os.fstat(file.fileno()).st_size
-        if seal and size < int(seal[2]):
-            raise InputError(
-                path, f"is cut short ({size} of {int(seal[2])} bytes)", "take another copy or make it again"
-            )
-        if seal and size == int(seal[2]) and _hash(file.fileno(), path.name, report) == seal[1].decode():
-            return
+def check_seal(fd: int, path: Path, report: Report = Silent()) -> None:
+    """Raise InputError unless the open file is, to the byte, one that sym3d published. May raise OSError."""
+    seal, size = SEAL.fullmatch(os.pread(fd, SEAL_BYTES, 0)), os.fstat(fd).st_size
+    if seal and size < int(seal[2]):
+        raise InputError(path, f"is cut short ({size} of {int(seal[2])} bytes)", REMAKE)
+    if seal and size == int(seal[2]) and _hash(fd, path.name, report) == seal[1].decode():
+        return
     if not h5py.is_hdf5(path):
         raise InputError(path, "is not an HDF5 file", "name a file that sym3d wrote")
-    raise InputError(path, *_diagnose(path))
+    taste(fd, path, VERIFY)  # says what is wrong, if it is more than the seal
+    raise InputError(path, "was changed after sym3d wrote it", REMAKE)
 
 
 def _hash(fd: int, name: str = "", report: Report = Silent()) -> str:
@@ -57,16 +52,3 @@ def _hash(fd: int, name: str = "", report: Report = Silent()) -> str:
             sha.update(chunk)
             task.advance()
     return sha.hexdigest()
-
-
-def _diagnose(path: Path) -> tuple[str, str]:
-    """What is wrong with an unsealed file, found out in a process of its own, since looking may crash it."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    command = [sys.executable, "-m", "stages.artifact.diagnose", str(path.resolve())]
-    environment = {**os.environ, "PYTHONPATH": package_root}
-    try:
-        run = subprocess.run(command, capture_output=True, timeout=DIAGNOSIS_SECONDS, env=environment)
-        what, fix = json.loads(run.stdout)
-        return str(what), str(fix)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return "is damaged", "take another copy or make it again"

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import random
-import time
 
 import h5py
 import numpy as np
@@ -75,8 +74,7 @@ def test_truncated(images, length):
     assert what == "is not an HDF5 file" if 0 <= length < 511 else "is cut short" in what
 
 
-def test_any_flipped_bit_is_found(images, monkeypatch):
-    monkeypatch.setattr("stages.artifact.seal._diagnose", lambda path: ("is damaged", "make it again"))
+def test_any_flipped_bit_is_found(images):
     content, chance = images.read_bytes(), random.Random(0)
     for position in [0, 20, 100, 512, 520, len(content) - 1, *(chance.randrange(len(content)) for _ in range(150))]:
         damaged = bytearray(content)
@@ -93,14 +91,6 @@ def test_flipped_bits_are_diagnosed(images):
     assert refused(images) == "is damaged: 'image' does not fit its digest"
     images.write_bytes(content + b"more")
     assert refused(images) == "was changed after sym3d wrote it"
-
-
-def test_a_file_that_makes_hdf5_hang_or_crash(images, monkeypatch):
-    monkeypatch.setattr("stages.artifact.seal.DIAGNOSIS_SECONDS", 0.01)
-    images.write_bytes(images.read_bytes() + b"more")
-    start = time.monotonic()
-    assert refused(images) == "is damaged"
-    assert time.monotonic() - start < 5
 
 
 def replace(name, **options):
@@ -213,8 +203,7 @@ def test_a_wrong_byte_under_a_right_seal(images):
     content[place] ^= 1
     images.write_bytes(content)
     reseal(images)
-    with open_artifact(images) as artifact, pytest.raises(InputError, match="'image' does not fit its digest"):
-        artifact.verify()
+    assert refused(images) == "is damaged: 'image' does not fit its digest"
 
 
 def test_rows_without_end_that_hold_nothing(tmp_path):

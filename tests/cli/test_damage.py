@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from stages.artifact import seal
+from stages.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 SECTOR = 512
-DIAGNOSED = 50  # in every so many cases the process that finds out what is wrong really runs
+DIAGNOSED = 50  # in every so many cases the process that finds out what is wrong really runs: it may take its seconds
 
 
-def undiagnosed(path: Path) -> tuple[str, str]:
-    return "is damaged", "make it again"
+def undiagnosed(fd: int, path: Path, request: bytes) -> None:
+    raise InputError(path, "is damaged", "make it again")
 
 
 def flip(content: bytes, place: int, chance: random.Random) -> bytes:
@@ -35,16 +36,14 @@ def lose_a_sector(content: bytes, place: int, chance: random.Random) -> bytes:
 @pytest.mark.parametrize("kind", ["images", "checkpoint", "prediction", "scores", "features"])
 def test_damage_is_found_wherever_it_is(kind, count, refused, tmp_path, monkeypatch):
     content, chance = (GOLDEN / f"{kind}.h5").read_bytes(), random.Random(kind)
-    path, diagnose = tmp_path / "a.h5", seal._diagnose
-    monkeypatch.setattr(seal, "DIAGNOSIS_SECONDS", 5)
-    tried = 0
+    path, taste, tried = tmp_path / "a.h5", seal.taste, 0
     while tried < count:
         damage = chance.choice([flip, flip, cut, lose_a_sector])
         damaged = damage(content, chance.randrange(len(content)), chance)
         if damaged == content:  # a sector of zeros
             continue
         path.write_bytes(damaged)
-        monkeypatch.setattr(seal, "_diagnose", diagnose if tried % DIAGNOSED == DIAGNOSED - 1 else undiagnosed)
+        monkeypatch.setattr(seal, "taste", taste if tried % DIAGNOSED == DIAGNOSED - 1 else undiagnosed)
         assert re.search(r"a\.h5: (is|was) ", refused(3, "info", path, "--verify"))
         tried += 1
 
@@ -64,7 +63,7 @@ def test_damage_is_found_wherever_it_is(kind, count, refused, tmp_path, monkeypa
     ids=lambda arguments: " ".join(arguments[:2]),
 )
 def test_no_command_uses_a_damaged_file(arguments, refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(seal, "_diagnose", undiagnosed)
+    monkeypatch.setattr(seal, "taste", undiagnosed)
     for kind in ("images", "checkpoint", "prediction", "features"):
         content = (GOLDEN / f"{kind}.h5").read_bytes()
         (tmp_path / f"{kind}.h5").write_bytes(flip(content, len(content) // 2, random.Random(0)))

@@ -9,14 +9,16 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import numpy as np
 import torch
 
 from stages import convert, inspect
-from stages.artifact import foreign_copy, open_artifact, write_artifact
+from stages.artifact import foreign_copy, open_artifact, reader, write_artifact
 from stages.artifact.provenance import make_provenance
+from stages.artifact.taste import VERIFY
 from stages.checkpoint import TrainingState, restore, save
 from stages.core.perceptual import VGG16Features
 from stages.data.draws import NOISE, Draws
@@ -175,13 +177,21 @@ def image(data: bytes) -> None:
                 assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
 
 
+def _taste_here(fd: int, path: Path, request: bytes) -> None:
+    """What the child is for, without it: the fuzzer sees this process only, and what crashes it is a find."""
+    if request == VERIFY:
+        with reader.reading(path), reader.take_file(path, h5py.File(path)) as artifact:
+            artifact.verify()
+
+
 def _on_purpose(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
     """Let through what is no error of ours, and errors of ours that are more than one line."""
 
     def try_one(data: bytes) -> None:
         line = ""
         try:
-            target(data)
+            with mock.patch.object(reader, "taste", _taste_here), mock.patch.object(reader, "ready_taster"):
+                target(data)
         except Sym3dError as error:
             line = str(error)
         assert "\n" not in line, line
