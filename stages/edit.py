@@ -95,7 +95,7 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
         stack.enter_context(hold_folder(request.out_dir))
         source = prediction.path, prediction.digest
         sheets = ["sheet"] if request.frontal or request.symmetric else []
-        claimed = claim_stems(request.out_dir, [*stems, *sheets, *endings], source, report)
+        claimed = stack.enter_context(claim_stems(request.out_dir, [*stems, *sheets, *endings], source, report))
         stems = [claimed[stem] for stem in stems]
         files = {change: request.out_dir / f"{claimed[change]}{some}.h5" for change in endings}
         pictures, videos, meshes, labels, lines = [], [], [], [], []

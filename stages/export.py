@@ -114,7 +114,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         source = artifact.path, artifact.digest
         stems = file_stems(names)
         wanted = [*stems, "sheet"] if request.sheet else stems
-        claimed = claim_stems(request.out_dir, wanted, source, report)
+        claimed = stack.enter_context(claim_stems(request.out_dir, wanted, source, report))
         stems = [claimed[stem] for stem in stems]
 
         meshes, maps, videos, sheets = [], [], [], []

@@ -19,6 +19,7 @@ from stages.data.perturb import perturb
 from stages.data.three_dfaw import WIDE
 from stages.errors import InputError, UsageError
 from stages.io.crops import Box, Crop, crop_box, cut, parse_crop, resize_squares
+from stages.io.files import within_folder
 from stages.io.fingerprints import fingerprint, hash_all, problems
 from stages.io.images import UnusableError, decode
 from stages.io.sources import Source, open_source, printable
@@ -104,16 +105,19 @@ def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
         if request.layout == "3dfaw":
             source, sums, faces = pair_faces(source, sums)
         unusable = problems(source.items, sums)
-        with RowWriter(
-            out,
-            "sym3d.images",
-            count=len(source.items),
-            dims={"H": request.size, "W": request.size},
-            fields=("image", "split", "name", "sha256", "box", *(("keypoints",) if faces else ())),
-            provenance=make_provenance(recipe=_recipe(request, crop), parents=[parent]),
-            overwrite=request.overwrite,
-            report=report,
-        ) as writer:
+        with (
+            within_folder(out.parent),
+            RowWriter(
+                out,
+                "sym3d.images",
+                count=len(source.items),
+                dims={"H": request.size, "W": request.size},
+                fields=("image", "split", "name", "sha256", "box", *(("keypoints",) if faces else ())),
+                provenance=make_provenance(recipe=_recipe(request, crop), parents=[parent]),
+                overwrite=request.overwrite,
+                report=report,
+            ) as writer,
+        ):
             already_complete = writer.complete
             if not already_complete:
                 square = _Square(source, crop, request.size, request.perturb, faces)

@@ -106,7 +106,7 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
         stack.enter_context(hold_folder(request.out_dir))
         source = prediction.path, prediction.digest
         wanted = [*stems, *(["sheet"] if request.sweep else []), *([whole] if changes else [])]
-        claimed = claim_stems(request.out_dir, wanted, source, report)
+        claimed = stack.enter_context(claim_stems(request.out_dir, wanted, source, report))
         stems = [claimed[stem] for stem in stems]
         path = request.out_dir / f"{claimed[whole]}{some}.h5" if changes else None
         pictures, videos, meshes, labels, lines = [], [], (), [], []

@@ -11,7 +11,7 @@ from typing import Annotated, get_type_hints
 import typer
 from typer.core import TyperGroup
 
-from stages.errors import Sym3dError
+from stages.errors import InputError, Sym3dError
 from stages.interrupt import hear_interrupts
 from sym3d_cli.commands import (
     bench,
@@ -36,7 +36,7 @@ from sym3d_cli.commands import (
     train,
     view,
 )
-from sym3d_cli.console import Reporter, error_line
+from sym3d_cli.console import Reporter, error_line, hush
 from sym3d_cli.options import epilog
 from sym3d_cli.text import register_plain
 
@@ -99,8 +99,7 @@ class OneLineErrors(TyperGroup):
 def explain(error: BaseException, command: str | None, *, debug: bool) -> int:
     """Say on stderr what happened, in one line unless it is a bug, and return the exit code."""
     if isinstance(error, BrokenPipeError):
-        # Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        hush(sys.stdout)  # Python would complain once more when it flushes it at exit
         return 141
     if debug:
         traceback.print_exception(error)
@@ -209,13 +208,29 @@ def options(
 
     Results go to stdout; notes, progress and errors go to stderr.
     """
+    try:
+        os.getcwd()
+    except OSError:  # torch does not even load there
+        raise InputError(".", "the working directory is gone", "change to one that is there") from None
     context.obj = Reporter(-1 if quiet else int(verbose))
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
+def _open_closed_streams() -> None:
+    """Whoever started us with ``>&-`` wants nothing of it: without this, the next file opened would be its place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
+
+
 def main() -> None:
     """The entry point of ``sym3d``."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=register_plain())
     hear_interrupts()

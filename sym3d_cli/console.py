@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import textwrap
 import time
@@ -9,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -23,7 +24,7 @@ from sym3d_cli.waiting import WAITING
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Reporter", "error_line", "print_json", "print_lines", "print_table", "print_wrapped"]
+__all__ = ["Reporter", "error_line", "hush", "print_json", "print_lines", "print_table", "print_wrapped"]
 
 LINE_SECONDS = 5.0  # between two progress lines when stderr is no terminal
 WRAPPED = 15  # letters: longer cells may take several lines
@@ -32,7 +33,17 @@ WRAPPED = 15  # letters: longer cells may take several lines
 def error_line(text: str) -> None:
     """``sym3d: error: text`` on stderr, exactly one line."""
     WAITING.stop()
-    print(f"sym3d: error: {clean(text)}", file=sys.stderr, flush=True)
+    try:
+        print(f"sym3d: error: {clean(text)}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        hush(sys.stderr)  # the exit code says it too
+
+
+def hush(stream: TextIO) -> None:
+    """From here on what is written there goes nowhere: whoever read it went away."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def print_json(value: object) -> None:
@@ -117,6 +128,8 @@ class Reporter:
     def __init__(self, verbosity: int = 0):
         self.verbosity = verbosity
         self.console = Console(stderr=True, highlight=False)
+        # Rich would end the program, and with it a training, where only nobody listens any more.
+        self.console.on_broken_pipe = lambda: hush(sys.stderr)
         self._display: Display | None = None
         self._tasks = 0  # one within another
         self._waits = False

@@ -5,7 +5,6 @@ One by one the two walk it four times, and backwards five: a sixth of a full-siz
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from numba.extending import intrinsic
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .kernels import compiled
 from .threads import over_images
 
 __all__ = ["GROUP", "NormReLU"]
@@ -120,7 +120,7 @@ def _pack(typing, value, like):
     return types.uint16(value, like), narrow
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _affine(n, weight, bias, moments, scale, shift, mean):
     """What normalising and the affine map after it come to for each lane: scale · x + shift."""
     channels = len(weight)
@@ -132,7 +132,7 @@ def _affine(n, weight, bias, moments, scale, shift, mean):
         mean[lane], scale[lane], shift[lane] = mean[lane - channels], scale[lane - channels], shift[lane - channels]
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _forward(start, stop, maps, weight, bias, moments, slope, result):
     """Moments of each group and y = max(z, slope · z), z the normalised maps, for images start … stop-1."""
     rows, lanes, channels = maps.shape[1], maps.shape[2], len(weight)
@@ -166,7 +166,7 @@ def _forward(start, stop, maps, weight, bias, moments, slope, result):
                 result[n, row, lane] = _pack(value if value > 0 else value * slope, result[n, row, lane])
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _backward(start, stop, maps, weight, bias, moments, slope, grad, grad_maps, sums):
     """With g the gradient before the rectifier, x̂ the normalised maps, r = 1/deviation and means over a group:
     r (γ g - mean(γ g) - x̂ mean(γ g x̂)); and each image's Σ g x̂ and Σ g of a channel."""

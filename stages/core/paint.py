@@ -1,17 +1,17 @@
 """The colours of a rasterised mesh, on the CPU: a kernel compiled by numba, spread over threads by image."""
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from stages.core.kernels import compiled
 from stages.core.raster.lattice import Lattice
 from stages.core.threads import over_images
 
 __all__ = ["paint"]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _fetch(texture, x, y, weight, colour):
     """Add ``weight`` times the texture at column x, row y, interpolated between texel centres and held at the rim."""
     height, width = texture.shape[:2]
@@ -24,7 +24,7 @@ def _fetch(texture, x, y, weight, colour):
         colour[c] += weight * (above * (1 - down) + below * down)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _sample(points, triangle, uv, texture, x, y, weight, colour):
     """Add what the ray (x, y, 1) sees of a triangle; see :func:`stages.core.view.render_mesh` for the weights."""
     across, up, total = 0.0, 0.0, 0.0
@@ -40,7 +40,7 @@ def _sample(points, triangle, uv, texture, x, y, weight, colour):
     _fetch(texture, across / total * width - 0.5, (1 - up / total) * height - 0.5, weight, colour)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _paint(start, stop, points, faces, uv, textures, cover, focal, centre_u, centre_v, background, pictures):
     """A pixel whose four samples lie in one triangle is sampled once, in its middle; others at all four."""
     size = pictures.shape[1]

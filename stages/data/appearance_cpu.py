@@ -4,10 +4,10 @@ registers, which costs an eighth. Inside, all is float64 but the shaded texture.
 
 import math
 
-import numba
 import numpy as np
 from torch import Tensor
 
+from stages.core.kernels import compiled
 from stages.data.appearance import EDGE_ON
 
 __all__ = ["picture", "shade"]
@@ -20,7 +20,7 @@ def shade(points: Tensor, light: Tensor) -> Tensor:
     return shading
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _shade(points, light, shading):
     images, rows, columns, _ = points.shape
     for b in range(images):
@@ -50,7 +50,7 @@ def picture(pixels: Tensor, face: Tensor, texture: Tensor, shading: Tensor, back
     return image.permute(0, 3, 1, 2)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def _look_up(grid, row, column, y, x, channel):
     """(R, C, 3) at (row + y, column + x), bilinear."""
     above = grid[row, column, channel] * (1 - x) + grid[row, column + 1, channel] * x
@@ -58,7 +58,7 @@ def _look_up(grid, row, column, y, x, channel):
     return above * (1 - y) + below * y
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def _picture(pixels, face, texture, shading, background, samples, image):
     images, rows, columns, _ = pixels.shape
     height, width = image.shape[1:3]
@@ -100,7 +100,7 @@ def _picture(pixels, face, texture, shading, background, samples, image):
                 image[b, v, u, 2] = (blue + missed * background[b, 2, v, u]) * share
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _cells(rows, columns):
     """Row and column of every cell of a grid of vertices: looked up, they cost less than a division."""
     row = np.empty((rows - 1) * (columns - 1), np.int32)
@@ -110,7 +110,7 @@ def _cells(rows, columns):
     return row, column
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def _shade_texture(texture, shading, shaded):
     """(3, T, S) albedo times (R, C) shading, stretched corner to corner, into (T, S, 3)."""
     rows, columns = shading.shape

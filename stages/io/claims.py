@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from stages.io.files import write_file
@@ -14,12 +15,16 @@ __all__ = ["INDEX", "claim_stems"]
 INDEX = ".sym3d.json"  # stem in lower case → from what its files were made: [its path from here, its digest]
 
 
-def claim_stems(folder: Path, stems: Sequence[str], source: tuple[Path, str], report: Report) -> dict[str, str]:
+@contextmanager
+def claim_stems(
+    folder: Path, stems: Sequence[str], source: tuple[Path, str], report: Report
+) -> Iterator[dict[str, str]]:
     """Each stem → its files' stem when made from ``source``, an artifact's path and digest; the folder remembers.
 
     What is made again at the same path keeps its stems. Where a stem's files are another artifact's and still there,
     or nobody's, as photographs are, eight digits of the digest follow it, "ann-1c9f…", and a note says so. Case does
-    not count: it does not everywhere. The folder is to be held (files.hold_folder). Raises OutputError when it cannot
+    not count: it does not everywhere. Of a first attempt that ends with an error before it wrote anything nothing is
+    remembered. The folder is to be held (files.hold_folder). Raises OutputError when it cannot
     be written.
     """
     path, digest = source
@@ -32,9 +37,15 @@ def claim_stems(folder: Path, stems: Sequence[str], source: tuple[Path, str], re
         report.note(f"{folder}: files called {old}{more} are not of this prediction; this one's are called {new}{more}")
     claimed = {stem: renamed.get(stem, stem) for stem in stems}
     held = owners | dict.fromkeys(map(str.lower, claimed.values()), owner)
+    before = set(os.listdir(folder))
     if held != owners:
         write_file(folder / INDEX, json.dumps(held, indent=0).encode())
-    return claimed
+    try:
+        yield claimed
+    except BaseException:
+        if INDEX not in before and set(os.listdir(folder)) == before | {INDEX}:
+            (folder / INDEX).unlink()
+        raise
 
 
 def _read(index: Path) -> dict[str, list]:

@@ -13,7 +13,7 @@ from typing import IO, BinaryIO, TextIO
 from stages.errors import OutputError
 from stages.outputs import check_output
 
-__all__ = ["file_stems", "hold_file", "hold_folder", "make_folder", "safe_stem", "write_file"]
+__all__ = ["file_stems", "hold_file", "hold_folder", "make_folder", "safe_stem", "within_folder", "write_file"]
 
 LONGEST_STEM = 80
 IMAGE_SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|ppm|pgm|avif|jp2)(?:#(\d+))?$", re.IGNORECASE)
@@ -26,6 +26,19 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         raise OutputError(folder, _reason(error), "name a folder that can be written") from error
     return folder
+
+
+@contextmanager
+def within_folder(folder: Path) -> Iterator[None]:
+    """Inside, ``folder`` is there. Folders that had to be made for it go away again where nothing was put into them."""
+    made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    make_folder(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()
 
 
 def write_file(path: Path, content: bytes) -> Path:
@@ -87,6 +100,11 @@ def hold_file(path: Path, inputs: Iterable[Path] = ()) -> Iterator[None]:
 @contextmanager
 def _hold(lock: Path, output: Path) -> Iterator[Callable[[], None]]:
     """The operating system forgets a lock together with its process, so that none survives a crash."""
+    with within_folder(lock.parent):
+        yield from _holding(lock, output)
+
+
+def _holding(lock: Path, output: Path) -> Iterator[Callable[[], None]]:
     file = _take(lock, output)
 
     def check() -> None:

@@ -13,6 +13,7 @@ from stages.recipe.sections import Recipe, recipe_keys
 from stages.recipe.shipped import find_recipe
 
 MAX_BYTES = 256 * 1024  # a recipe is a page of text; whatever is larger was named by mistake
+MAX_DOTS = 200  # in a line: tomllib takes the square of a key's parts, minutes for a hostile file
 MAX_FAULTS = 12  # the rest of a hopeless file would only bury the line
 
 
@@ -38,6 +39,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe") -> Recipe:
     """The recipe that a TOML text describes; raises as `load_recipe`, with ``where`` named in the message."""
     try:
+        if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+            raise RecursionError
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also covers numbers of thousands of digits
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -46,11 +49,12 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors(include_url=False)]
-    more = f" · and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        found = error.errors(include_url=False)
+    faults = [_describe(fault) for fault in found[:MAX_FAULTS]]
+    more = f" · and {len(found) - MAX_FAULTS} more" if len(found) > MAX_FAULTS else ""
     raise UsageError(
         where,
-        " · ".join(faults[:MAX_FAULTS]) + more,
+        " · ".join(faults) + more,
         "correct the recipe or the -s overrides; `sym3d recipes keys` explains every key",
     )
 

@@ -7,16 +7,27 @@ import numpy as np
 import pytest
 import torch
 
+import stages.features
 from stages.artifact import open_artifact
+from stages.evaluate import EvaluateRequest
+from stages.evaluate import run as evaluate
+from stages.features import FeaturesRequest
 from stages.loading import load_model
 from stages.predict import predict
 from stages.prep import PrepRequest
 from stages.prep import run as prepare
+from stages.recipe import parse_recipe
 from stages.synth import SynthRequest, draw
+from stages.train import TrainRequest
+from stages.train import run as train
+from tests.stages.small import write_data
+from tests.stages.test_features import SMALL, ramps
 from tests.stages.test_prep import fill
+from tests.stages.test_train import RECIPE, contents, write_images
 
 DEPTH, COLOUR = 1e-4, 1e-3  # of a range of 0.2 m, and of 1
 EDGE = 0.01  # share of pixels that may fall on the other side of an outline
+COUNTS = [2, pytest.param(4, marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -34,6 +45,12 @@ def faces(device="cpu"):
 def shapes(device="cpu"):
     model = load_model("synfaces-small").model.to(device)
     return predict(model, faces()["image"])
+
+
+def numbers(path):
+    """The floating-point columns of an artifact."""
+    with open_artifact(path) as artifact:
+        return {name: artifact[name][...] for name in artifact.names if artifact[name].dtype.kind == "f"}
 
 
 def assert_close(one, other):
@@ -66,6 +83,40 @@ def test_photographs_are_prepared_the_same_by_any_number_of_threads(threads, tmp
         with open_artifact(tmp_path / f"{count}.h5") as artifact:
             digests.add(artifact.digest)
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_five_steps_are_near_each_other_with_any_number_of_threads(count, threads, tmp_path):
+    """Not longer: every step takes what the one before left, and enlarges it."""
+    images, text = write_images(tmp_path / "faces.h5"), RECIPE.format(steps=5, save_every=1000)
+    text = text.replace("batch = 4", 'batch = 4\nprecision = "float32"').replace("log_every = 2", "log_every = 1")
+    losses = []
+    for folder, number in (("one", 1), ("several", count)):
+        threads(number)
+        train(TrainRequest(parse_recipe(text, where="test"), tmp_path / folder, images))
+        losses.append(contents(tmp_path / folder)["log/total"])
+    assert len(losses[0]) == 5
+    np.testing.assert_allclose(*losses, rtol=0.01)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_scores_and_features_are_near_each_other_with_any_number_of_threads(count, threads, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages.features, "fast_precision", lambda device: torch.float32)
+    images, pictures = write_data(tmp_path / "faces.h5"), ramps(tmp_path / "ramps.h5")
+    found = []
+    for number in (1, count):
+        threads(number)
+        scores, features = tmp_path / f"scores-{number}.h5", tmp_path / f"features-{number}.h5"
+        evaluate(EvaluateRequest("synfaces-small", images, split="all", baselines=("null-depth",), out=scores))
+        stages.features.run(FeaturesRequest(pictures, features, steps=6, **SMALL))
+        found.append([numbers(scores), numbers(features)])
+    (scores, features), (others, other_features) = found
+    assert scores.keys() == others.keys() >= {"side", "mad", "baseline/null-depth/side"}
+    for name, values in scores.items():
+        np.testing.assert_allclose(others[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert any(name.startswith("encoder/") for name in features)
+    for name, values in features.items():
+        np.testing.assert_allclose(other_features[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.gpu

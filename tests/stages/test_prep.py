@@ -204,6 +204,24 @@ def test_a_picture_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
         assert images.strings("skipped/reason") == ["unreadable file: does not exist"]
 
 
+def test_files_of_a_zip_that_share_their_bytes_are_not_unpacked(tmp_path):
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("good.png", png(0))
+        archive.writestr("bomb.png", png(1))
+    content = path.read_bytes()
+    start = content.index(b"PK\1\2", content.index(b"PK\1\2") + 4)
+    end = content.index(b"PK\5\6")
+    entry, tail = content[start:end], bytearray(content[end:])
+    tail[8:12] = (2 + 50).to_bytes(2, "little") * 2  # entries
+    tail[12:16] = (int.from_bytes(tail[12:16], "little") + 50 * len(entry)).to_bytes(4, "little")
+    path.write_bytes(content[:end] + 50 * entry + tail)
+    run(PrepRequest(path, tmp_path / "out.h5"))
+    with open_artifact(tmp_path / "out.h5") as images:
+        assert images.strings("name") == ["good.png"]
+        assert images.strings("skipped/reason") == ["damaged in the zip: overlaps another file"] * 51
+
+
 def test_hostile_zip(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "LARGEST_FILE", 2**20)
     path = tmp_path / "in.zip"

@@ -270,7 +270,15 @@ def test_not_toml_says_where(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["a = " + "[" * 5000 + "]" * 5000, "a = 1" + "0" * 9000, "a = 2024-13-45", "\x00", "\\"]
+    "text",
+    [
+        "a = " + "[" * 5000 + "]" * 5000,
+        ".".join("a" * 100_000) + " = 1",
+        "a = 1" + "0" * 9000,
+        "a = 2024-13-45",
+        "\x00",
+        "\\",
+    ],
 )
 def test_hostile_toml(text, tmp_path):
     path = tmp_path / "mine.toml"

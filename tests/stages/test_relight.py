@@ -22,6 +22,7 @@ from stages.relight import RelightRequest
 from stages.relight import run as relight
 from tests.stages.test_export import make_item
 
+FILMS = ("gif", "webp", "png")
 NAMES = ["ann.png", "bob.png", "hole.png"]
 LEFT, RIGHT = ([0.2, 0.8, x / np.sqrt(2), 0, 1 / np.sqrt(2)] for x in (1, -1))  # which way they shine
 
@@ -146,14 +147,20 @@ def test_what_makes_no_sense(ask, tmp_path, request_, run, change, words):
 
 @pytest.mark.parametrize(
     ("request_", "run", "change"),
-    [(RelightRequest, relight, {"lamp": (-1, 0.5)}), (EditRequest, edit, {"frontal": True})],
+    [
+        (RelightRequest, relight, {"lamp": (-1, 0.5), "sweep": True}),
+        (EditRequest, edit, {"frontal": True, "symmetric": True}),
+    ],
 )
 def test_the_same_request_gives_the_same_bytes(prediction, tmp_path, request_, run, change):
+    """All but MP4: now and then libx264 makes other bytes of the same frames."""
     found = []
     for folder in (tmp_path / "one", tmp_path / "two"):
-        result = run(request_(prediction, folder, size=48, rows=(0, 1), device="cpu", **change))
-        found.append([(path.name, path.read_bytes()) for path in result.pictures])
-    assert len(found[0]) >= 2
+        result = run(request_(prediction, folder, size=48, rows=(0,), device="cpu", video_formats=FILMS, **change))
+        kept = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".h5" and path.name != INDEX]
+        found.append({path.relative_to(folder): path.read_bytes() for path in kept})
+        assert result.pictures
+        assert {path.suffix for path in result.videos} > {".gif", ".webp"}  # and the folder of frames
     assert found[0] == found[1]
 
 

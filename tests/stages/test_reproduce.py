@@ -29,6 +29,7 @@ from tests.stages.small import train_here, write_checkpoint, write_data
 from tests.stages.test_train import write_images
 
 ROOT = Path(__file__).parents[2]
+TIMES = (b"- training: ", b'"training": ', b'"seconds": ')
 
 
 @pytest.fixture
@@ -75,6 +76,21 @@ def test_a_table_of_tiny_runs(here):
     before = [path.stat().st_mtime_ns for path in runs]
     assert run(request).lines == result.lines
     assert [path.stat().st_mtime_ns for path in runs] == before, "what was complete was done again"
+
+
+@pytest.mark.slow
+def test_a_table_made_again_says_the_same(here, monkeypatch):
+    """But for how long it took."""
+    monkeypatch.setattr(stages.reproduce, "train_all", train_here)
+    found = []
+    for folder in (here / "one", here / "two"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        result = run(ReproduceRequest("baselines", here / "faces.h5", quick=True, steps=2))
+        assert [path.suffix for path in result.files] == [".md", ".png", ".json"]
+        texts = [path.read_bytes().splitlines() for path in result.files]
+        found.append([[line for line in text if not any(key in line for key in TIMES)] for text in texts])
+    assert found[0] == found[1]
 
 
 def test_a_small_table_of_perturbed_images_has_confidence_maps_in_two_rows(here, monkeypatch):

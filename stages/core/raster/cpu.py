@@ -5,11 +5,11 @@ All arithmetic is float64 whatever the input.
 
 import math
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from stages.core.kernels import compiled
 from stages.core.raster.lattice import Lattice
 from stages.core.threads import over_images
 
@@ -23,7 +23,7 @@ WIDE = 4  # samples; in wider boxes it pays to find the ends of every row first 
 DEGENERATE = 1e-8  # samples²: twice the projected area below which a triangle is a line
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _line(a, b, c):
     """The line a u + b v + c = 0 as u = k v + o; a level one crosses no row."""
     if a == 0:
@@ -31,7 +31,7 @@ def _line(a, b, c):
     return -b / a, -c / a
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _clip(low, high, a, crossing):
     """The part of low … high where a u + … ≥ 0, which is 0 at the crossing."""
     if a > 0:
@@ -41,7 +41,7 @@ def _clip(low, high, a, crossing):
     return low, high
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _cover(start, stop, points, faces, focal, centre_u, centre_v, height, width, loose, face):
     """z-buffer over the triangles of images start … stop-1; see reference.py for the equations.
 
@@ -126,7 +126,7 @@ def _cover(start, stop, points, faces, focal, centre_u, centre_v, height, width,
                         face[b, v, u] = f
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _depth(start, stop, points, faces, face, focal, centre_u, centre_v, depth):
     for b in range(start, stop):
         for v in range(face.shape[1]):
@@ -144,7 +144,7 @@ def _depth(start, stop, points, faces, face, focal, centre_u, centre_v, depth):
                 depth[b, v, u] = (nx * x0 + ny * y0 + nz * z0) / (nx * ((u - centre_u) / focal) + ny * ry + nz)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _depth_backward(start, stop, points, faces, face, focal, centre_u, centre_v, grad_depth, grad):
     """A vertex that moves by δ moves the depth by β (n·δ)/(n·r), β its perspective-correct barycentric weight."""
     for b in range(start, stop):
