@@ -38,7 +38,7 @@ from sym3d_cli.commands import (
 )
 from sym3d_cli.console import Reporter, error_line, hush
 from sym3d_cli.options import epilog
-from sym3d_cli.text import register_plain
+from sym3d_cli.text import bound_terminal, register_plain
 
 __all__ = ["EXIT_CODES", "app", "main"]
 
@@ -230,6 +230,7 @@ def _open_closed_streams() -> None:
 
 def main() -> None:
     """The entry point of ``sym3d``."""
+    bound_terminal(os.environ)
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=register_plain())

@@ -1,9 +1,12 @@
 """Text that any terminal can take: nothing in it moves the cursor, and no letter is beyond the locale."""
 
 import codecs
+import re
+from collections.abc import MutableMapping
 
-__all__ = ["clean", "register_plain"]
+__all__ = ["bound_terminal", "clean", "register_plain"]
 
+MOST_LETTERS = 999  # across or down a terminal
 PLAIN = {"·": "|", "×": "x", "±": "+-", "°": " deg", "⁻": "-", "²": "2", "…": "...", "→": "->", "━": "-", "╸": "-"}
 
 
@@ -25,3 +28,12 @@ def register_plain() -> str:
 
     codecs.register_error("plain", plain)
     return "plain"
+
+
+def bound_terminal(environment: MutableMapping[str, str]) -> None:
+    """Make the variables that give a terminal's size sensible: Rich fills whole lines, however long they say these are,
+    and fails on what is no number."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        size = environment.pop(name, "")
+        if re.fullmatch("[0-9]*[1-9][0-9]*", size):
+            environment[name] = size if len(size) <= len(str(MOST_LETTERS)) else str(MOST_LETTERS)

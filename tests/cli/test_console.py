@@ -15,7 +15,7 @@ from rich.console import Console
 
 from sym3d_cli import console, live, waiting
 from sym3d_cli.console import Reporter, print_json, print_table, print_wrapped
-from sym3d_cli.text import clean, register_plain
+from sym3d_cli.text import bound_terminal, clean, register_plain
 
 
 def test_clean_leaves_text_and_escapes_the_rest():
@@ -184,6 +184,19 @@ def test_a_dumb_terminal_gets_lines(screen):
 def test_letters_that_the_locale_lacks():
     assert "SIDE ×10⁻² · 猫 …".encode("ascii", register_plain()) == b"SIDE x10-2 | \\u732b ..."
     assert "SIDE ×10⁻² · ü".encode("latin-1", register_plain()) == b"SIDE \xd710-\xb2 \xb7 \xfc"
+
+
+def test_no_terminal_is_a_million_letters_wide():
+    environment = {"COLUMNS": "99999999", "LINES": "40", "HOME": "/home/ann"}
+    bound_terminal(environment)
+    assert environment == {"COLUMNS": "999", "LINES": "40", "HOME": "/home/ann"}
+
+
+@pytest.mark.parametrize("size", ["", "0", "-5", "²", "wide", "80\n", "1e9"])
+def test_a_terminal_size_that_is_no_number_is_passed_over(size):
+    environment = {"COLUMNS": size, "TERMINAL_WIDTH": size}
+    bound_terminal(environment)
+    assert environment == {}
 
 
 def test_quiet_keeps_warnings(capsys):
