@@ -100,8 +100,8 @@ Beside = Annotated[
 ]
 CROPS = (
     "What to cut out of a photograph: center, face, cat (found by a detector), none (squeeze the whole image), or a "
-    "number in (0, 1]: that fraction of the centre square. cat:0.9:0.1 is the detector's square times 0.9, moved down "
-    "by 0.1 of its side"
+    "number from 0.01 to 1: that fraction of the centre square. cat:0.9:0.1 is the detector's square times 0.9, moved "
+    "down by 0.1 of its side"
 )
 Crop = Annotated[str, typer.Option("--crop", help=f"{CROPS}.")]
 DepthMaps = Annotated[

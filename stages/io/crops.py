@@ -38,6 +38,7 @@ SEARCH_SIDE = (160, 640)  # pixels: the longer side that a picture is searched a
 SEARCH_MARGIN = 0.25  # of the shorter side, replicated around the picture: cascades miss what touches the border
 SEARCH_SMALLEST = 24  # pixels at the searched size
 SEARCH_VOTES = 3
+LEAST = 0.01  # of the shorter side: less would be a few pixels
 FACTORS = (0.25, 4.0)  # what a detector's square may be multiplied by
 FARTHEST = 1.0  # sides that it may be moved
 BATCH_PIXELS = 2**22  # resized together: enough to be fast, 50 MB as floats
@@ -77,8 +78,8 @@ class Crop:
 
 
 def parse_crop(text: str) -> Crop:
-    """``center``, ``none``, a fraction in (0, 1], or ``face`` or ``cat`` with an optional factor and an optional shift
-    down: ``cat``, ``cat:0.9``, ``cat:0.9:0.1``. Raises UsageError."""
+    """``center``, ``none``, a fraction from 0.01 to 1, or ``face`` or ``cat`` with an optional factor and an optional
+    shift down: ``cat``, ``cat:0.9``, ``cat:0.9:0.1``. Raises UsageError."""
     kind, *rest = text.split(":")
     try:
         numbers = [float(part) for part in rest]
@@ -93,7 +94,7 @@ def parse_crop(text: str) -> Crop:
         fraction = float(text)
     except ValueError:
         fraction = float("nan")
-    if not 0 < fraction <= 1:
+    if not LEAST <= fraction <= 1:
         fix = "use center, face, cat, none, a fraction such as 0.8, or a detector with a factor such as cat:0.9"
         raise UsageError("--crop", f"{text!r} is not a crop", fix)
     return Crop("center", fraction)
