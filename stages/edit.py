@@ -76,7 +76,7 @@ def run(request: EditRequest, *, report: Report = Silent()) -> EditResult:
     """
     canvas = make_canvas(request.size, request.background, request.device, report)
     moving = ("swing",) if request.symmetric or request.towards is not None else ()
-    check_videos(moving, request.video_formats)
+    check_videos(moving, request.video_formats, request.size, report)
     if not (request.frontal or moving):
         raise UsageError("edit", "there is nothing to do", "add --frontal, --symmetric or --towards")
     check_choices(request.formats)

@@ -92,7 +92,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     for kind in request.depth:
         if kind not in DEPTHS:
             raise UsageError(f"--depth {kind}", "there is no such choice", f"choose from {', '.join(DEPTHS)}")
-    check_videos(request.videos, request.video_formats)
+    check_videos(request.videos, request.video_formats, request.size, report)
     canvas = make_canvas(request.size, request.background, request.device, report)
     maps_wanted = bool(request.depth or request.normals)
     if not (request.formats or maps_wanted or request.videos or request.sheet):

@@ -87,14 +87,17 @@ def circling_lights(scene: Scene, count: int) -> Tensor:
     return torch.stack([light_from(LAMP * math.cos(a), LAMP * math.sin(a), ambient, diffuse) for a in angles])
 
 
-def check_videos(motions: Sequence[str], formats: Sequence[str]) -> None:
-    """Raises UsageError that names the first unknown motion or format, or says that videos lack a format."""
+def check_videos(motions: Sequence[str], formats: Sequence[str], size: int, report: Report) -> None:
+    """Raises UsageError that names the first unknown motion or format, or says that videos lack a format; notes where
+    a film has another size in pixels than was asked for."""
     for option, asked, known in (("--video", motions, MOTIONS), ("--video-format", formats, VIDEO_FORMATS)):
         for value in asked:
             if value not in known:
                 raise UsageError(f"{option} {value}", "there is no such choice", f"choose from {', '.join(known)}")
     if motions and not formats:
         raise UsageError("--video-format", "there is none", f"choose from {', '.join(VIDEO_FORMATS)}")
+    if motions and "mp4" in formats and size % 2:
+        report.note(f"MP4 has even sides only: {size + 1} pixels instead of {size}")
 
 
 def export_videos(

@@ -84,7 +84,7 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
     damaged file, OutputError when writing fails.
     """
     canvas = make_canvas(request.size, request.background, request.device, report)
-    check_videos(("light",) if request.sweep else (), request.video_formats)
+    check_videos(("light",) if request.sweep else (), request.video_formats, request.size, report)
     check_choices(request.formats)
     changes = any(part is not None for part in (request.lamp, request.ambient, request.diffuse, request.source))
     changes = changes or request.swap

@@ -21,7 +21,7 @@ def write_video(folder: Path, stem: str, frames: np.ndarray, formats: Sequence[s
     """Write frames (T, H, W, 3) uint8 RGB as ``folder/stem.<format>`` for each of VIDEO_FORMATS asked for, and
     as ``folder/stem/0000.png``, … for "png", of which the folder is what is returned.
 
-    GIF and WebP loop for ever. MP4 is H.264 in 4:2:0, which every player knows; an odd side loses its last line.
+    GIF and WebP loop for ever. MP4 is H.264 in 4:2:0, which every player knows; an odd side has its last line twice.
     Raises OutputError when writing fails.
     """
     make_folder(folder)
@@ -38,9 +38,9 @@ def write_video(folder: Path, stem: str, frames: np.ndarray, formats: Sequence[s
 
 
 def _mp4(frames: np.ndarray) -> bytes:
-    height, width = (side // 2 * 2 for side in frames.shape[1:3])
+    down, across = (side % 2 for side in frames.shape[1:3])
     stream = io.BytesIO()
-    frames = np.concatenate([frames[:, :height, :width]] * MP4_LOOPS)
+    frames = np.pad(np.concatenate([frames] * MP4_LOOPS), ((0, 0), (0, down), (0, across), (0, 0)), "edge")
     iio.imwrite(stream, frames, extension=".mp4", plugin="pyav", codec="libx264", fps=FPS)
     return stream.getvalue()
 

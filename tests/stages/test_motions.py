@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from stages.io.video import write_video
-from stages.motions import MOTIONS
+from stages.motions import MOTIONS, check_videos
+from stages.progress import Silent
 from stages.scenes import make_canvas, scene_of
 from tests.stages.test_export import make_item
 
@@ -118,8 +119,21 @@ def test_every_format_reads_back(tmp_path, films):
     assert (np.asarray(Image.open(stills[3])) == frames[3]).all()
 
 
-def test_an_odd_side_loses_a_line_in_mp4_only(tmp_path):
+def test_an_odd_side_gains_a_line_in_mp4_only(tmp_path):
     frames = np.zeros((2, 33, 33, 3), np.uint8)
+    frames[:, -1] = 250
     mp4, gif = write_video(tmp_path, "odd", frames, ["mp4", "gif"])
-    assert iio.imread(mp4, plugin="pyav").shape[1:3] == (32, 32)
+    film = iio.imread(mp4, plugin="pyav")
+    assert film.shape[1:3] == (34, 34)
+    assert film[0, -2:].min() > 200 > 50 > film[0, :-2].max(), "the last line twice, and nothing lost"
     assert iio.imread(gif).shape[1:3] == (33, 33)
+
+
+def test_an_odd_film_is_said_to_be_even(monkeypatch):
+    said, report = [], Silent()
+    monkeypatch.setattr(report, "note", said.append)
+    for motions, formats, size in ((["swing"], ["gif"], 65), ([], ["mp4"], 65), (["swing"], ["mp4"], 64)):
+        check_videos(motions, formats, size, report)
+    assert said == []
+    check_videos(["swing"], ["gif", "mp4"], 65, report)
+    assert said == ["MP4 has even sides only: 66 pixels instead of 65"]
