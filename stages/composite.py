@@ -51,7 +51,7 @@ class CompositeResult:
 
 
 def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeResult:
-    """Write the photograph with every one of its items changed, the smallest last.
+    """Write the photograph with every one of its items changed, the smallest last. It is as transparent as before.
 
     Raises UsageError when it is not clear what to change, InputError when the prediction does not know the photograph
     or an item holds no surface, OutputError when writing fails.
@@ -67,7 +67,8 @@ def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeRes
         photographs = Photographs([source])
         rows = _rows_of(request, prediction, photographs)
         stack.enter_context(hold_file(request.out, [request.prediction, request.photo]))
-        picture = photographs.pixels(*place_of(prediction, rows[0])[:2]).copy()
+        whole = photographs.pixels(*place_of(prediction, rows[0])[:2], alpha=True)
+        picture = whole[..., :3]  # how opaque the photograph is stays as it was
         names = prediction.strings("name")
         with report.task("composite", total=len(rows)) as task:
             for row in rows:
@@ -77,7 +78,7 @@ def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeRes
                 else:
                     _turn(picture, prediction, row, request.yaw, photographs)
                 task.advance()
-        return CompositeResult(write_png(request.out, picture), tuple(names[row] for row in rows))
+        return CompositeResult(write_png(request.out, whole), tuple(names[row] for row in rows))
 
 
 def _rows_of(request: CompositeRequest, prediction: Artifact, photographs: Photographs) -> list[int]:

@@ -56,15 +56,15 @@ class Photographs:
         self._unread = [(source, item) for source in sources for item in source.items]
         self._found: dict[str, tuple[Source, Item]] = {}
 
-    def pixels(self, name: str, sha256: str) -> np.ndarray:
-        """uint8 H×W×3, upright, at full size, of the row of that name and content.
+    def pixels(self, name: str, sha256: str, *, alpha: bool = False) -> np.ndarray:
+        """uint8 H×W×3, upright, at full size, of the row of that name and content; ``alpha`` as in `decode`.
 
         Raises InputError when none of the files has this content.
         """
         if not self.holds(sha256, name):
             raise InputError(name, "its photograph is not there, or has changed", "name the file that was inferred")
         try:
-            return decode(read_item(*self._found[sha256]))[0]
+            return decode(read_item(*self._found[sha256]), alpha=alpha)[0]
         except UnusableError as error:
             raise InputError(name, f"its photograph: {error}", "name the file that was inferred") from None
 

@@ -49,19 +49,21 @@ class UnusableError(Exception):
     """A file that cannot become a picture; ``str`` is the reason, its part before ":" the same for all such files."""
 
 
-def decode(content: bytes, shrink_to: int | None = None) -> tuple[np.ndarray, tuple[int, int]]:
+def decode(content: bytes, shrink_to: int | None = None, *, alpha: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
     """One picture from the bytes of a file, whatever its name says it is.
 
     The first frame of an animation; turned upright as its EXIF orientation says; grey, palette, CMYK, Lab and 16 or
-    32 bit pictures become 8 bit RGB; transparent pixels are blended over white.
+    32 bit pictures become 8 bit RGB; transparent pixels are blended over white unless ``alpha``.
 
     Args:
         content: the file.
         shrink_to: pixels. A JPEG whose sides are at least 2, 4 or 8 times this may come back that much smaller, which
             saves most of its decoding time. None: always full size.
+        alpha: leave colours as they are, and give opacity as a fourth channel, where there are transparent pixels.
 
     Returns:
-        pixels uint8 H×W×3 RGB, and the (width, height) in pixels that the upright picture has in the file.
+        pixels uint8 H×W×3 RGB (H×W×4 with opacity), and the (width, height) in pixels that the upright picture has in
+        the file.
 
     Raises:
         UnusableError: with the reason: not an image, truncated, too large, too small, …
@@ -78,7 +80,7 @@ def decode(content: bytes, shrink_to: int | None = None) -> tuple[np.ndarray, tu
         if image.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:
             raise UnusableError(f"too many scans: a JPEG of more than {MOST_SCANS} would take minutes")
         with _large if image.width * image.height > LARGE_PICTURE else nullcontext():
-            return _upright_rgb(image, shrink_to)
+            return _upright_rgb(image, shrink_to, alpha)
     except UnusableError:
         raise
     except UnidentifiedImageError:
@@ -113,7 +115,7 @@ def _scans(jpeg: bytes) -> int:
     return scans
 
 
-def _upright_rgb(image: Image.Image, shrink_to: int | None) -> tuple[np.ndarray, tuple[int, int]]:
+def _upright_rgb(image: Image.Image, shrink_to: int | None, alpha: bool) -> tuple[np.ndarray, tuple[int, int]]:
     stored = None
     if shrink_to is not None and image.format in ("JPEG", "MPO"):
         stored = image.size
@@ -126,7 +128,7 @@ def _upright_rgb(image: Image.Image, shrink_to: int | None) -> tuple[np.ndarray,
     if turn is not None:
         image = image.transpose(turn)
         stored = stored[::-1] if turn in SIDEWAYS else stored
-    return _to_rgb(image), stored
+    return _to_rgb(image, alpha), stored
 
 
 def _orientation(image: Image.Image) -> Image.Transpose | None:
@@ -137,12 +139,14 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image, alpha: bool) -> np.ndarray:
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         grey = _eight_bits(np.asarray(image), sixteen=image.mode.startswith("I;16"))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if alpha:
+            return np.array(image)
         paper = Image.new("RGBA", image.size, (*PAPER, 255))
         image = Image.alpha_composite(paper, image)
     elif image.mode == "LAB":

@@ -126,7 +126,7 @@ def contact_sheet(
 
 
 def write_png(path: Path, picture: np.ndarray) -> Path:
-    """picture: (H, W, 3) uint8. Raises OutputError when writing fails."""
+    """picture: (H, W, 3) uint8, or 4 with opacity. Raises OutputError when writing fails."""
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="PNG")
     make_folder(path.parent)

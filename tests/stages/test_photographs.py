@@ -253,6 +253,20 @@ def test_light_changes_where_the_faces_are_and_nowhere_else(tmp_path, photo, inf
     assert difference(photo, only.picture)[:, :200].max() == 0
 
 
+@pytest.mark.parametrize("change", [{"lamp": (1, 0), "ambient": 0.1}, {"yaw": 10.0}], ids=["relit", "turned"])
+def test_a_transparent_photograph_stays_as_transparent(tmp_path, checkpoint, photo, change):
+    """Beyond the item its colours do too, unmixed with the white that the model was shown."""
+    before = Image.open(photo)
+    before.putalpha(Image.linear_gradient("L").resize(before.size))
+    before.save(photo)
+    found = run(InferRequest(checkpoint, (photo,), tmp_path / "found", crop="0.5")).prediction
+    after = Image.open(composite(CompositeRequest(found, photo, tmp_path / "out.png", **change)).picture)
+    before, after = (np.asarray(picture).astype(int) for picture in (before, after))
+    np.testing.assert_array_equal(after[..., 3], before[..., 3])
+    np.testing.assert_array_equal(after[:, :50], before[:, :50])
+    assert np.abs(after - before)[60:140, 110:190].mean() > 1
+
+
 def test_the_same_light_changes_nothing(tmp_path, photo, inferred):
     with open_artifact(inferred) as found:
         ambient, diffuse = (float(value) for value in found["light"][0][:2])
