@@ -21,6 +21,7 @@ from stages.progress import Report, Silent
 __all__ = ["CompositeRequest", "CompositeResult", "run"]
 
 MOST_YAW = 60.0  # degrees
+LARGEST_LAYER = 2**28  # pixels, of what is laid over the photograph
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ def _turn(picture: np.ndarray, prediction: Artifact, row: int, yaw: float, photo
     size = max(2 * side, min(round(1.3 * (box[2] - box[0])), LARGEST_TEXTURE))
     drawn, opacity = turned_picture(mesh, colours, torch.from_numpy(item["view"]), yaw, size=size)
     scale = picture_scale(side, fov, size)
+    if not scale * scale * (box[2] - box[0]) * (box[3] - box[1]) <= LARGEST_LAYER:
+        what = f"with a field of view of {fov:g}° it cannot be turned within its photograph"
+        raise InputError(name, what, "infer it again")
     window, (front, weight) = _fit(picture, box, scale, drawn.permute(1, 2, 0).numpy(), opacity.numpy())
     weight = weight[..., None]
     window[:] = (window * (1 - weight) + 255 * weight * front).clip(0, 255).round()

@@ -296,6 +296,17 @@ def test_what_composite_refuses(tmp_path, photo, inferred):
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.parametrize("fov", [1e-3, 1e-300])
+def test_a_view_too_narrow_to_be_turned(tmp_path, photo, inferred, fov):
+    """The surface of a degree is seen in a picture 13 times as wide; of a thousandth, in one that no memory holds."""
+    with open_artifact(inferred) as found:
+        arrays = {name: found[name][:] for name in found.names}
+        attrs = found.attrs | {"fov": fov}
+    write_artifact(tmp_path / "narrow.h5", "sym3d.prediction", arrays, provenance=make_provenance(), attrs=attrs)
+    with pytest.raises(InputError, match=r"scene\.png#1: with a field of view of [-.e013]+° it cannot be turned"):
+        composite(CompositeRequest(tmp_path / "narrow.h5", photo, tmp_path / "x.png", yaw=10.0))
+
+
 # -- with the cascades ------------------------------------------------------------------------------------------------
 
 
