@@ -31,12 +31,20 @@ def deaf() -> int:
     os.close(theirs)
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=["stdout", "stderr", "all"])
-def test_closed_streams_change_nothing(closed, tmp_path):
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)], ids=["stdout", "all"])
+def test_closed_streams_change_no_result(closed, tmp_path):
     assert start_without(closed, "recipes", "copy", "tiny", "new.toml", cwd=tmp_path).wait(60) == 0
     assert (tmp_path / "new.toml").read_bytes() == find_recipe("tiny").read_bytes()
-    assert start_without(closed, "recipes", "copy", "tiny", "new.toml", cwd=tmp_path).wait(60) == 6
-    assert start_without(closed, "recipes", "bogus", cwd=tmp_path).wait(60) == 2
+
+
+@pytest.mark.parametrize(("closed", "recipe", "code"), [((2,), "tiny", 6), ((0, 1, 2), "nowhere", 3)])
+def test_closed_streams_change_no_exit_code(closed, recipe, code, tmp_path):
+    (tmp_path / "new.toml").touch()
+    assert start_without(closed, "recipes", "copy", recipe, "new.toml", cwd=tmp_path).wait(60) == code
+
+
+def test_usage_is_wrong_also_where_nobody_is_told(tmp_path):
+    assert start_without((2,), "recipes", "bogus", cwd=tmp_path).wait(60) == 2
 
 
 def test_an_error_that_nobody_hears_keeps_its_exit_code(deaf):
