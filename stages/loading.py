@@ -153,9 +153,12 @@ def load_model(path: str | Path, *, ema: bool = True) -> Loaded:
     path = find_checkpoint(path)
     with open_artifact(path, "sym3d.checkpoint") as artifact:
         recipe = recipe_of(artifact)
-        model = build_model(recipe.model)
         averaged = ema and any(name.startswith("ema/") for name in artifact.names)
-        model.load_state_dict(load_weights(artifact, model, "ema" if averaged else "model"))
+        group = "ema" if averaged else "model"
+        with torch.device("meta"):  # without memory: a recipe may claim gigabytes whose weights are not there
+            _check_weights(artifact, build_model(recipe.model.model_copy(update={"he_init": False})), group)
+        model = build_model(recipe.model)
+        model.load_state_dict(load_weights(artifact, model, group))
         model.eval().requires_grad_(False)
         return Loaded(model, recipe, path, artifact.digest, artifact.attrs["step"], averaged, artifact.provenance)
 
@@ -206,23 +209,26 @@ def load_weights(artifact: Artifact, model: nn.Module, group: str = "model") -> 
 
     Raises InputError that names what does not fit.
     """
-    state = model.state_dict()
-    found = {name.removeprefix(f"{group}/"): name for name in artifact.names if name.startswith(f"{group}/")}
-    shapes = {name: tuple(artifact[found[name]].shape) for name in found}
-    wanted = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    check_shapes(artifact.path, shapes, wanted, "train or import it again")
+    _check_weights(artifact, model, group)
     weights = {}
-    for name, like in state.items():
-        values = np.asarray(artifact[found[name]][...])
+    for name, like in model.state_dict().items():
+        values = np.asarray(artifact[f"{group}/{name}"][...])
         if values.dtype.kind != "f":
-            raise InputError(
-                artifact.path, f"{found[name]} holds {values.dtype}, not floats", "train or import it again"
-            )
+            what = f"{group}/{name} holds {values.dtype}, not floats"
+            raise InputError(artifact.path, what, "train or import it again")
         weights[name] = torch.from_numpy(values).to(like.dtype)
     broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
     if broken:
         raise InputError(artifact.path, f"weights are not finite: {_some(broken)}", "use an earlier checkpoint")
     return weights
+
+
+def _check_weights(artifact: Artifact, model: nn.Module, group: str) -> None:
+    """Raises InputError unless ``group/`` in the checkpoint has the names and shapes of the model's state."""
+    names = [name for name in artifact.names if name.startswith(f"{group}/")]
+    found = {name.removeprefix(f"{group}/"): tuple(artifact[name].shape) for name in names}
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    check_shapes(artifact.path, found, wanted, "train or import it again")
 
 
 def check_shapes(where: object, found: dict[str, tuple], wanted: dict[str, tuple], fix: str) -> None:

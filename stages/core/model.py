@@ -250,6 +250,7 @@ def look(
 
 def _dome(size: int, below: float) -> Float[Tensor, "h w"]:
     """A Gaussian of σ = 22 × 26 pixels of 64, mean removed; subtracted from raw depth, it brings its middle nearer."""
-    axis = (torch.arange(size) - (size - 1) / 2) * (64 / size)
+    # On the CPU even of a model on "meta", where these operations alone import libraries for a second.
+    axis = (torch.arange(size, device="cpu") - (size - 1) / 2) * (64 / size)
     dome = torch.exp(-(axis[None, :] ** 2) / (2 * 22**2) - (axis[:, None] - 64 * below) ** 2 / (2 * 26**2))
     return dome - dome.mean()

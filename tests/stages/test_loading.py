@@ -9,9 +9,10 @@ import torch
 import stages.loading
 from stages.artifact import make_provenance, write_artifact
 from stages.errors import InputError
-from stages.loading import find_target, load_model
+from stages.loading import build_model, find_target, load_model
+from stages.recipe import parse_recipe
 
-from .small import small_model, write_checkpoint, write_data
+from .small import RECIPE, small_model, write_checkpoint, write_data
 
 FIRST = "model/netD.network.0.weight"  # 4×3×4×4
 
@@ -26,6 +27,17 @@ def test_weights_recipe_and_origin_come_back(tmp_path):
         assert loaded.recipe.model.width == 0.0625
         assert loaded.step == 10
         assert loaded.parent["digest"] == loaded.digest
+
+
+def test_what_a_recipe_claims_takes_no_memory(tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr(stages.loading, "build_model", lambda section: built.append(build_model(section)) or built[-1])
+    recipe = parse_recipe(RECIPE.format(size=256, images="faces.h5").replace("0.0625", "4.0")).text()
+    provenance, arrays = make_provenance(recipe=recipe), {FIRST: np.zeros((4, 3, 4, 4), np.float32)}
+    write_artifact(tmp_path / "c.h5", "sym3d.checkpoint", arrays, provenance=provenance, attrs={"step": 1})
+    with pytest.raises(InputError, match="its weights do not fit its networks"):
+        load_model(tmp_path / "c.h5")
+    assert {weight.device.type for model in built for weight in model.parameters()} == {"meta"}
 
 
 def test_averaged_weights_are_preferred(tmp_path):
