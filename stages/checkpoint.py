@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from stages.progress import Report
 
 __all__ = ["TrainingState", "restore", "save", "save_patiently"]
 
+LOGGED = {"step", "seconds", "images_per_second"}  # what every row of a log has
 WAITS = (5, 20, 60)  # seconds before saving is tried again: room may be made on a full disk
 
 
@@ -85,7 +87,7 @@ def save_patiently(write: Callable[[], None], stopping: Callable[[], bool], repo
 def restore(path: Path, state: TrainingState) -> None:
     """Continue from a checkpoint that :func:`save` wrote; the networks and the optimizer are those of ``state``.
 
-    Raises InputError when it holds weights only, or weights that do not fit.
+    Raises InputError when it holds weights only, or weights that do not fit, or a log that is none.
     """
     with open_artifact(path, "sym3d.checkpoint") as artifact:
         state.model.load_state_dict(load_weights(artifact, state.model))
@@ -105,6 +107,9 @@ def restore(path: Path, state: TrainingState) -> None:
         columns = {name.removeprefix("log/"): artifact[name][:] for name in artifact.names if name.startswith("log/")}
     rows = zip(*columns.values(), strict=True)
     state.log = [{k: float(v) for k, v in zip(columns, row, strict=True) if not np.isnan(v)} for row in rows]
+    steps = [0.0, *(row.get("step", 0.0) for row in state.log), state.step + 0.5]
+    if not all(row.keys() >= LOGGED for row in state.log) or any(after <= before for before, after in pairwise(steps)):
+        raise InputError(path, "its log makes no sense", "use another checkpoint, or --overwrite")
 
 
 def _restore_moments(artifact: Artifact, name: str, parameter: nn.Parameter, optimizer: torch.optim.Adam) -> None:

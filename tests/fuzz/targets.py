@@ -71,7 +71,11 @@ def _room() -> Path:
     state = _tiny()
     state.model(torch.ones(3)).sum().backward()
     state.optimizer.step()
-    state.step, state.skipped, state.log = 3, [2], [{"step": 1.0, "loss": 2.0}, {"step": 3.0, "loss": 1.0}]
+    state.step, state.skipped, state.log = (
+        3,
+        [2],
+        [row | {"seconds": 1.0, "images_per_second": 1.0} for row in ({"step": 1.0}, {"step": 3.0})],
+    )
     save(room / "training.h5", state, make_provenance(recipe=small_model()[1]), steps=10)
     write_model(room / "painted.h5", tiny_arrays())
     write_model(room / "coloured.h5", tiny_arrays(colours=True, names=True))

@@ -3,8 +3,12 @@
 import math
 
 import pytest
+import torch
 
 import stages.training_log
+from stages.artifact import make_provenance
+from stages.checkpoint import TrainingState, restore, save
+from stages.errors import InputError
 from stages.training_log import append
 
 
@@ -59,3 +63,24 @@ def test_a_log_that_was_saved_and_read_goes_on_the_same():
         append(log, row)
         append(resumed, dict(row))
     assert log == resumed == logged(9_000)
+
+
+@pytest.mark.parametrize(
+    ("steps", "key"),
+    [([1, 2], "seconds"), ([1, 2], "images_per_second"), ([0, 2], ""), ([2, 1], ""), ([2, 2], ""), ([2, 9], "")],
+)
+def test_a_log_that_is_none_is_refused(tmp_path, steps, key):
+    """Forged: a training that went on from it would divide by nothing, hours later."""
+    model = torch.nn.Linear(1, 1)
+    model.size = 64
+    state = TrainingState(model, None, torch.optim.Adam(model.parameters()), step=3)
+    model(torch.ones(1)).backward()
+    state.optimizer.step()
+    state.log = [{"step": step, "seconds": 1.0, "images_per_second": 1.0} for step in (1, 3)]
+    save(tmp_path / "good.h5", state, make_provenance(), 5)
+    restore(tmp_path / "good.h5", state)
+    for row, step in zip(state.log, steps, strict=True):
+        row |= {"step": step, key: math.nan} if key else {"step": step}
+    save(tmp_path / "bad.h5", state, make_provenance(), 5)
+    with pytest.raises(InputError, match="its log makes no sense"):
+        restore(tmp_path / "bad.h5", state)
