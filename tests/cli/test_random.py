@@ -121,7 +121,7 @@ def interrupt(*_):
 @pytest.mark.parametrize("examples", [25, pytest.param(3000, marks=pytest.mark.slow)])
 def test_any_arguments_end_in_a_result_or_one_line(examples, files, sym3d, tmp_path, monkeypatch):
     monkeypatch.setattr("sym3d_cli.app.Reporter", Enough)
-    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", interrupt)
+    monkeypatch.setattr(ThreadingHTTPServer, "handle_request", interrupt)
     for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
 
