@@ -87,7 +87,7 @@ def save_patiently(write: Callable[[], None], stopping: Callable[[], bool], repo
 def restore(path: Path, state: TrainingState) -> None:
     """Continue from a checkpoint that :func:`save` wrote; the networks and the optimizer are those of ``state``.
 
-    Raises InputError when it holds weights only, or weights that do not fit, or a log that is none.
+    Raises InputError when it holds weights only, or weights that do not fit, or moments or a log that are none.
     """
     with open_artifact(path, "sym3d.checkpoint") as artifact:
         state.model.load_state_dict(load_weights(artifact, state.model))
@@ -117,11 +117,15 @@ def _restore_moments(artifact: Artifact, name: str, parameter: nn.Parameter, opt
     missing = [place for place in names.values() if place not in artifact]
     if missing:
         raise InputError(artifact.path, f"has no {missing[0]}", "use another checkpoint, or --overwrite")
-    values = {key: torch.from_numpy(np.asarray(artifact[place][...])) for key, place in names.items()}
-    for key, shape in {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}.items():
-        if values[key].shape != shape:
-            what = f"{names[key]} has not the shape of its weight"
-            raise InputError(artifact.path, what, "use another checkpoint, or --overwrite")
+    fix, values = "use another checkpoint, or --overwrite", {}
+    for key, place in names.items():
+        shape, least = (() if key == "step" else parameter.shape), (-np.inf if key == "exp_avg" else 0)
+        if artifact[place].shape != shape or artifact[place].dtype != np.float32:
+            raise InputError(artifact.path, f"{place} has not the shape and type of its weight's moments", fix)
+        value = np.asarray(artifact[place][...])
+        if not np.isfinite(value).all() or (value < least).any():
+            raise InputError(artifact.path, f"{place} makes no sense", fix)
+        values[key] = torch.from_numpy(value)
     # empty_like keeps the parameter's memory layout, which the fused kernel relies on.
     kept = {key: torch.empty_like(parameter.data).copy_(values[key]) for key in ("exp_avg", "exp_avg_sq")}
     optimizer.state[parameter] = {"step": values["step"].to(parameter.device), **kept}
