@@ -15,7 +15,7 @@ from stages.io.maps import DEPTHS
 from stages.io.meshes import check_choices
 from stages.io.pictures import contact_sheet, item_pictures, write_png
 from stages.io.threads import chunks
-from stages.meshing import MESH_FIELDS, export_maps, export_meshes, mesh_choices
+from stages.meshing import MESH_FIELDS, check_maps, export_maps, export_meshes, mesh_choices
 from stages.motions import check_videos, export_videos
 from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
@@ -110,9 +110,17 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         if truth is not None and "depth" not in truth:
             raise InputError(request.truth, "it holds no true depth", "leave out --truth")
         rows = select_rows(names, request.rows, request.names)
+        drawn = {
+            "depth": request.depth,
+            "normals": request.normals,
+            "pose": request.pose,
+            "resolution": request.resolution,
+        }
+        stems = file_stems(names)
+        if request.formats and maps_wanted:
+            check_maps(artifact, rows, stems=stems, **drawn)
         stack.enter_context(hold_folder(request.out_dir))
         source = artifact.path, artifact.digest
-        stems = file_stems(names)
         wanted = [*stems, "sheet"] if request.sheet else stems
         claimed = stack.enter_context(claim_stems(request.out_dir, wanted, source, report))
         stems = [claimed[stem] for stem in stems]
@@ -122,9 +130,7 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
             choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
             meshes = export_meshes(artifact, rows, request.out_dir, stems=stems, **choices, report=report)
         if maps_wanted:
-            kinds = {"depth": request.depth, "normals": request.normals}
-            where = {"pose": request.pose, "resolution": request.resolution}
-            maps = export_maps(artifact, rows, request.out_dir, stems=stems, **kinds, **where, report=report)
+            maps = export_maps(artifact, rows, request.out_dir, stems=stems, **drawn, report=report)
         if request.videos:
             choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
             videos = export_videos(artifact, rows, request.out_dir, stems=stems, **choices, report=report)

@@ -14,7 +14,7 @@ from stages.io.meshes import build_mesh, export_name, write_meshes
 from stages.photographs import Photographs, texture_from
 from stages.progress import Report
 
-__all__ = ["MESH_FIELDS", "export_maps", "export_meshes", "mesh_choices"]
+__all__ = ["MESH_FIELDS", "check_maps", "export_maps", "export_meshes", "mesh_choices"]
 
 MESH_FIELDS = ("canonical_depth", "albedo", "canonical_image", "view")
 
@@ -74,15 +74,47 @@ def export_maps(
     """
 
     def write(row: int, item: dict[str, np.ndarray], stem: str, fov: float) -> list[Path]:
-        mesh, _ = build_mesh(item, stem, pose=pose, resolution=resolution, fov=fov)
-        distance, normal = mesh_maps(mesh, resolution or len(item["canonical_depth"]), fov)
-        name = export_name(stem, pose=pose, resolution=resolution)
-        files = [DEPTHS[kind](distance.numpy(), name) for kind in dict.fromkeys(depth)]
-        files += [encode_normals(normal.numpy(), name)] if normals else []
+        files = _draw_maps(item, stem, fov, depth=depth, normals=normals, pose=pose, resolution=resolution)
         make_folder(folder)
-        return [write_file(folder / path, content) for file in files for path, content in file.items()]
+        return [write_file(folder / path, content) for path, content in files.items()]
 
     return _each("maps", prediction, rows, stems, write, report)
+
+
+def check_maps(prediction: Artifact, rows: Sequence[int], *, stems: Sequence[str], **choices) -> None:
+    """Raises what :func:`export_maps` will where it can draw none of these rows, before anything is written."""
+    fault, fov = None, float(prediction.attrs["fov"])
+    for row in rows:
+        try:
+            _draw_maps(_item(prediction, row), stems[row], fov, **choices)
+            return
+        except InputError as error:
+            fault = fault or error
+    if fault is not None:
+        raise fault
+
+
+def _draw_maps(
+    item: dict[str, np.ndarray],
+    stem: str,
+    fov: float,
+    *,
+    depth: Sequence[str],
+    normals: bool,
+    pose: str,
+    resolution: int | None,
+) -> dict[str, bytes]:
+    """The files of an item, by name."""
+    mesh, _ = build_mesh(item, stem, pose=pose, resolution=resolution, fov=fov)
+    distance, normal = mesh_maps(mesh, resolution or len(item["canonical_depth"]), fov)
+    name, files = export_name(stem, pose=pose, resolution=resolution), {}
+    for kind in depth:
+        files |= DEPTHS[kind](distance.numpy(), name)
+    return files | (encode_normals(normal.numpy(), name) if normals else {})
+
+
+def _item(prediction: Artifact, row: int) -> dict[str, np.ndarray]:
+    return {field: prediction[field][row] for field in MESH_FIELDS}
 
 
 def _each(
@@ -97,7 +129,7 @@ def _each(
     with report.task(title, total=len(rows)) as task:
         for row in rows:
             try:
-                written += write(row, {field: prediction[field][row] for field in MESH_FIELDS}, stems[row], fov)
+                written += write(row, _item(prediction, row), stems[row], fov)
             except InputError as error:
                 faults.append(error)
                 report.warn(f"{error.where}: {error.what}; skipped")

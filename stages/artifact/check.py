@@ -13,7 +13,7 @@ __all__ = ["BROKEN", "check_attrs", "check_dataset", "check_fields", "check_prov
 
 # What a damaged or hostile file makes HDF5, and whoever reads with it, raise.
 BROKEN = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
-MAX_OBJECTS = 100_000
+MAX_OBJECTS = 2000  # each takes a millisecond or more to look at; the largest training has 900
 MAX_DEPTH = 8
 MAX_CHUNK_BYTES = MAX_ROW_BYTES = 256 << 20  # what is read at once
 MAX_INFLATION = 1040  # deflate cannot do better than 1032 to 1

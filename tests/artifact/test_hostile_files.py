@@ -123,6 +123,7 @@ STRUCTURES = {
         lambda file: file.__setitem__("again", file["image"]),
         lambda file: file.create_group("a").__setitem__("root", file["/"]),
         nested_groups,
+        lambda file: [h5py.h5g.create(file.id, b"%d" % i) for i in range(2000)],
     ],
     "virtual or external storage": [
         virtual,

@@ -12,6 +12,7 @@ import pytest
 import torch
 import trimesh
 
+from stages.artifact import make_provenance, write_artifact
 from stages.core.mesh import TRIM, grid_mesh
 from stages.errors import InputError, MissingPartError
 from stages.export import ExportRequest, run
@@ -199,3 +200,20 @@ def test_maps_of_depth_and_normals(tmp_path, prediction, item):  # noqa: F811
 def test_depth_that_png16_cannot_hold():
     with pytest.raises(InputError, match=r"1\.31 m; choose exr"):
         DEPTHS["png16"](np.full((4, 4), 1.4, np.float32), "ann")
+
+
+def test_depth_that_png16_cannot_hold_of_any_item_is_refused_before_a_mesh_is_written(tmp_path, item):
+    far = {name: np.stack([array, array]) for name, array in item.items()}
+    far["canonical_depth"] = far["canonical_depth"] + np.float32([0.4, 0.4])[:, None, None]
+    attrs = {"depth_min": 1.0, "depth_max": 1.6, "fov": 10.0}
+
+    def export(name):
+        path, arrays = tmp_path / f"{name}.h5", {"name": ["ann", "ben"], **far}
+        write_artifact(path, "sym3d.prediction", arrays, provenance=make_provenance(), attrs=attrs)
+        return run(ExportRequest(path, tmp_path / name, depth=("exr", "png16")))
+
+    with pytest.raises(InputError, match="choose exr"):
+        export("far")
+    assert not (tmp_path / "far").exists()
+    far["canonical_depth"][1] -= np.float32(0.4)
+    assert [path.name for path in export("near").maps] == ["ben+depth.exr", "ben+depth.png"]
