@@ -71,7 +71,12 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
     if missing:
         found = ", ".join(map(printable, sorted(foreign.states)[:8])) or "nothing"
         raise InputError(request.source, f"has no weights for {', '.join(missing)} (it holds {found})", _FIX)
-    weights = {f"{net}.{key}": array for net in _NETS for key, array in foreign.states.get(net, {}).items()}
+    with np.errstate(over="ignore"):  # float64 beyond float32: infinite, and refused
+        weights = {
+            f"{net}.{key}": array.astype(np.float32)
+            for net in _NETS
+            for key, array in foreign.states.get(net, {}).items()
+        }
     size, width = _networks(request.source, weights)
     confidence = "netC" in foreign.states
     recipe = _recipe(request, size, width, confidence)
@@ -90,7 +95,7 @@ def run(request: ImportRequest, *, report: Report = Silent()) -> ImportResult:
     write_artifact(
         request.out,
         "sym3d.checkpoint",
-        {f"model/{name}": array.astype(np.float32) for name, array in weights.items()},
+        {f"model/{name}": array for name, array in weights.items()},
         provenance=make_provenance(recipe=recipe.text(), parents=[source]),
         attrs={"step": 0, "size": size},
     )

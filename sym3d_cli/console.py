@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sym3d_cli.live import QUICK, Bar, Display, rate
-from sym3d_cli.text import clean
+from sym3d_cli.text import clean, said
 from sym3d_cli.waiting import WAITING
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def error_line(text: str) -> None:
     """``sym3d: error: text`` on stderr, exactly one line."""
     WAITING.stop()
     try:
-        print(f"sym3d: error: {clean(text)}", file=sys.stderr, flush=True)
+        print(f"sym3d: error: {said(text)}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         hush(sys.stderr)  # the exit code says it too
 
@@ -146,7 +146,7 @@ class Reporter:
 
     def _say(self, text: str, style: str = "") -> None:
         stamp = time.strftime("%H:%M:%S ") if self.verbosity > 0 else ""
-        self.console.print(Text(stamp + clean(text), style=style), soft_wrap=True)
+        self.console.print(Text(stamp + said(text), style=style), soft_wrap=True)
 
     @contextmanager
     def task(self, title: str, total: int, done: int = 0) -> Iterator["Lines | Bar"]:

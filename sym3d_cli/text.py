@@ -4,8 +4,9 @@ import codecs
 import re
 from collections.abc import MutableMapping
 
-__all__ = ["bound_terminal", "clean", "register_plain"]
+__all__ = ["bound_terminal", "clean", "register_plain", "said"]
 
+LONGEST = 4000  # letters of a message: names in a stranger's file may have millions
 MOST_LETTERS = 999  # across or down a terminal
 PLAIN = {"·": "|", "×": "x", "±": "+-", "°": " deg", "⁻": "-", "²": "2", "…": "...", "→": "->", "━": "-", "╸": "-"}
 
@@ -13,6 +14,12 @@ PLAIN = {"·": "|", "×": "x", "±": "+-", "°": " deg", "⁻": "-", "²": "2", 
 def clean(text: object) -> str:
     """Text in which nothing can move the cursor, break the line or fail to encode: such characters become escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+
+
+def said(text: str) -> str:
+    """The one line of a message, clean, and without its middle where it is longer than any path."""
+    line = clean(text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]}…{line[-LONGEST // 2 :]}"
 
 
 def register_plain() -> str:

@@ -23,6 +23,16 @@ def test_clean_leaves_text_and_escapes_the_rest():
     assert clean("a\nb\rc\x1b[2J\x7f\u202e\udce9") == "a\\nb\\rc\\x1b[2J\\x7f\\u202e\\udce9"
 
 
+def test_a_message_that_holds_a_huge_name_is_cut_in_its_middle(capsys):
+    console.error_line(f"a.pth: unknown {'y' * 10**6}; give another")
+    Reporter().note(f"left out: {'y' * 10**6}")
+    error, note = capsys.readouterr().err.splitlines()
+    assert error.startswith("sym3d: error: a.pth: unknown yyy")
+    assert error.endswith("yyy; give another")
+    assert note.startswith("left out: yyy")
+    assert max(len(error), len(note)) < 5000
+
+
 def test_progress_in_a_log(capsys, monkeypatch):
     clock = iter(range(0, 1000))
     monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))

@@ -218,6 +218,7 @@ def test_files_that_are_no_such_checkpoint(tmp_path):
     refused("unknown netA.more", netA={**content["netA"], "more": torch.zeros(2)})
     refused("is .* and not", netA={**some, list(content["netA"])[-1]: torch.zeros(2, 4, 5, 5)})
     refused("not finite", netL={key: value * torch.nan for key, value in content["netL"].items()})
+    refused("not finite", netL={key: value.double() + 1e300 for key, value in content["netL"].items()})
     refused("viewpoint network is not the method's", netV={"network.0.weight": torch.zeros(4, 3, 4, 4)})
     refused("no floating-point numbers", netL={key: value.int() for key, value in content["netL"].items()})
     with pytest.raises(InputError, match="holds no dictionary"):
