@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 __all__ = ["Call", "Name", "PickleError", "Stored", "read_pickle"]
 
-_MOST_STEPS = 20_000_000  # a checkpoint needs some thousands; stop a file that is only meant to keep us busy
+_MOST_STEPS = 2_000_000  # seconds; a checkpoint needs some thousands
 
 
 class PickleError(ValueError):
