@@ -114,10 +114,10 @@ def restore(path: Path, state: TrainingState) -> None:
 
 def _restore_moments(artifact: Artifact, name: str, parameter: nn.Parameter, optimizer: torch.optim.Adam) -> None:
     names = {key: f"optim/{name}.{key}" for key in ("step", "exp_avg", "exp_avg_sq")}
+    fix, values = "use another checkpoint, or --overwrite", {}
     missing = [place for place in names.values() if place not in artifact]
     if missing:
-        raise InputError(artifact.path, f"has no {missing[0]}", "use another checkpoint, or --overwrite")
-    fix, values = "use another checkpoint, or --overwrite", {}
+        raise InputError(artifact.path, f"has no {missing[0]}", fix)
     for key, place in names.items():
         shape, least = (() if key == "step" else parameter.shape), (-np.inf if key == "exp_avg" else 0)
         if artifact[place].shape != shape or artifact[place].dtype != np.float32:
