@@ -61,4 +61,6 @@ def load_vgg16(path: str | Path | None = None) -> VGG16Features:
         network.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(file, "is not a VGG16 state dict", "give torchvision's vgg16 or the same keys") from error
+    if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+        raise InputError(file, "holds weights that are not finite", "give torchvision's vgg16, loaded anew")
     return network.eval()

@@ -53,6 +53,13 @@ def test_both_formats_give_the_same_features_and_ignore_further_layers(home):
     assert (first == second).all()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(home, value):
+    save_file(weights() | {"features.0.bias": torch.full((64,), value)}, home / "vgg.safetensors")
+    with pytest.raises(InputError, match="not finite"):
+        load_vgg16(str(home / "vgg.safetensors"))
+
+
 def test_features_see_imagenet_normalised_pixels(home):
     save_file(weights(), home / "vgg.safetensors")
     network = load_vgg16(str(home / "vgg.safetensors"))
