@@ -7,8 +7,8 @@ import h5py
 import pytest
 from PIL import Image
 
-from tests.cli.test_outputs import GOLDEN, write_prediction
-from tests.stages.small import write_checkpoint, write_data
+from tests.cli.test_names import write_inputs
+from tests.cli.test_outputs import GOLDEN
 from tests.stages.test_train import write_images
 
 TINY = ["-s", "optim.steps=1", "-s", "optim.batch=2", "-s", "model.width=0.07", "-s", "run.validate_images=1"]
@@ -50,14 +50,9 @@ MORE = ("absent", "empty", "folder", "picture.png", "scores.h5")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Good inputs and bad ones; other.h5: images of another size, without truth."""
-    folder = tmp_path_factory.mktemp("made")
-    write_data(folder / "data.h5")
-    write_checkpoint(folder / "model.h5")
-    (folder / "photos").mkdir()
+    folder = write_inputs(tmp_path_factory.mktemp("made"))
     (folder / "folder").mkdir()
-    Image.effect_noise((70, 70), 50).convert("RGB").save(folder / "photos" / "one.png")
     Image.effect_noise((70, 70), 200).convert("RGB").save(folder / "picture.png")
-    write_prediction(folder / "prediction.h5", folder / "photos" / "one.png")
     (folder / "empty").touch()
     (folder / "text").write_text("what = 'is this'\n")
     with h5py.File(folder / "foreign.h5", "w") as file:

@@ -23,15 +23,19 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
+def write_inputs(folder: Path) -> Path:
+    """data.h5, model.h5, photos/one.png and its prediction.h5."""
     write_data(folder / "data.h5")
     write_checkpoint(folder / "model.h5")
     (folder / "photos").mkdir()
     Image.effect_noise((70, 70), 50).convert("RGB").save(folder / "photos" / "one.png")
     write_prediction(folder / "prediction.h5", folder / "photos" / "one.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
