@@ -11,17 +11,19 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import h5py
 import numpy as np
 
 from stages.artifact.child import own_environment, own_module
-from stages.errors import InputError
+from stages.errors import InputError, OutputError
 
 __all__ = ["file_sha256", "read_foreign"]
 
 SECONDS = 180
 FIX = "take another copy"
+FULL = 74  # the child's exit status when its copies find no room
 
 
 def file_sha256(path: str | os.PathLike) -> str:
@@ -41,13 +43,14 @@ def read_foreign(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.
     """Those of the named datasets that the HDF5 file has, whole: numbers as stored, texts as fixed-width bytes.
 
     Raises InputError when it is no HDF5 file, when one of these is a link, a group, compressed by an unknown filter,
-    kept outside the file or larger than the file can hold (or than a gigabyte in all), and when HDF5 gives up on it.
+    kept outside the file or larger than the file can hold (or than a gigabyte in all), and when HDF5 gives up on it;
+    OutputError when there is no room for temporary files.
     """
     path = Path(path)
     if not h5py.is_hdf5(path):
         raise InputError(path, "is not an HDF5 file", "name one that is")
     command = own_module("stages.artifact.foreign_copy", str(path.resolve()), *names)
-    with tempfile.TemporaryFile() as copies:
+    with _temporary_file() as copies:
         try:
             run = subprocess.run(
                 command,
@@ -56,6 +59,8 @@ def read_foreign(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.
                 timeout=SECONDS,
                 env=own_environment(),
             )
+            if run.returncode == FULL:
+                raise _no_room("No space left on device")
             if run.returncode:
                 raise InputError(path, *_complaint(run.stderr))
             copies.seek(0)
@@ -63,6 +68,17 @@ def read_foreign(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.
             return {name: np.load(copies, allow_pickle=False) for name in found}
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise InputError(path, "is damaged", FIX) from error
+
+
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _no_room(error.strerror) from error
+
+
+def _no_room(reason: str | None) -> OutputError:
+    return OutputError("temporary files", f"could not be written ({reason})", "free some space there, or set TMPDIR")
 
 
 def _complaint(stderr: bytes) -> tuple[str, str]:

@@ -6,13 +6,17 @@ file goes to stderr as the last line, in JSON. See foreign.py.
 
 import json
 import math
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
 
 from stages.artifact.check import check_dataset
 from stages.artifact.child import bound
+from stages.artifact.foreign import FULL
 from stages.artifact.schema import TEXT_BYTES
 
 MAX_BYTES = 1 << 30  # as float64, in which models are worked with
@@ -52,6 +56,19 @@ def _read(dataset: h5py.Dataset) -> np.ndarray:
     return np.asarray(dataset[()])
 
 
+class NoRoomError(Exception):
+    """There is none for the copies."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:  # NumPy's own has no number
+        raise NoRoomError from error
+
+
 def main(path: str, names: list[str]) -> None:
     with h5py.File(path, "r", locking=False) as file:
         found = {name: dataset for name in names if (dataset := _find(file, name)) is not None}
@@ -59,9 +76,12 @@ def main(path: str, names: list[str]) -> None:
             _check(name, dataset)
         if sum(math.prod(dataset.shape) * max(8, dataset.dtype.itemsize) for dataset in found.values()) > MAX_BYTES:
             raise ValueError(f"holds more than {MAX_BYTES >> 20} MiB of float64")
-        print(json.dumps(list(found)), flush=True)
+        with _writing():
+            print(json.dumps(list(found)), flush=True)
         for dataset in found.values():
-            np.save(sys.stdout.buffer, _read(dataset), allow_pickle=False)
+            array = _read(dataset)
+            with _writing():
+                np.save(sys.stdout.buffer, array, allow_pickle=False)
 
 
 if __name__ == "__main__":
@@ -71,5 +91,7 @@ if __name__ == "__main__":
     except ValueError as error:
         words = " ".join(str(error).split())
         sys.exit(json.dumps("".join(letter if letter.isprintable() else "?" for letter in words)))
+    except NoRoomError:
+        os._exit(FULL)  # at once, for what is still to be written would fail again
     except Exception:  # whatever a damaged file makes HDF5 raise
         sys.exit(json.dumps("is damaged"))

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +14,16 @@ from typing import IO, BinaryIO, TextIO
 from stages.errors import OutputError
 from stages.outputs import check_output
 
-__all__ = ["file_stems", "hold_file", "hold_folder", "make_folder", "safe_stem", "within_folder", "write_file"]
+__all__ = [
+    "file_stems",
+    "hold_file",
+    "hold_folder",
+    "make_folder",
+    "safe_stem",
+    "temporary_folder",
+    "within_folder",
+    "write_file",
+]
 
 LONGEST_STEM = 80
 IMAGE_SUFFIX = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|ppm|pgm|avif|jp2)(?:#(\d+))?$", re.IGNORECASE)
@@ -74,6 +84,16 @@ def _temporary(path: Path) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
                 raise
             return
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """For libraries that write nothing but files. Raises OutputError where it cannot be made, or is full."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise OutputError("temporary files", _reason(error), "free some space there, or set TMPDIR") from error
 
 
 @contextmanager

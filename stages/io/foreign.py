@@ -1,15 +1,16 @@
 """Read the weights in a torch checkpoint as data, safely: whatever else is pickled in the file stays inert.
 
 torch.load(weights_only=True) refuses the reference implementation's checkpoints, because they hold a training history
-of the reference's own class; allowing that class would mean importing it, or calling a stand-in as the file says. So
-the pickle is only looked at (:mod:`stages.io.pickles`), and the tensors are cut from the raw bytes that it points to.
+of the reference's own class; allowing that class would mean importing it, or calling a stand-in as the file says. And
+of a zip that unpacks to any size, it takes all. So the pickle is only looked at (:mod:`stages.io.pickles`), and the
+tensors are cut from the raw bytes that it points to.
 Both of torch's formats are read: the zip archive (torch ≥ 1.6) and the older sequence of pickles.
 """
 
 import os
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,14 +45,15 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class TorchCheckpoint:
-    """The state dicts in a checkpoint and the plain numbers beside them; everything else was left out."""
+    """The state dicts in a checkpoint and the plain numbers beside them; everything else was left out. A file that is
+    one state dict itself has it under ""."""
 
     states: dict[str, dict[str, np.ndarray]]
     numbers: dict[str, int | float]
 
 
-def read_torch_checkpoint(path: str | Path) -> TorchCheckpoint:
-    """Read every top-level state dict (a dict of floating-point tensors) of a torch checkpoint.
+def read_torch_checkpoint(path: str | Path, keys: Container[str] | None = None) -> TorchCheckpoint:
+    """Read every top-level state dict (a dict of floating-point tensors) of a torch checkpoint, or of it these keys.
 
     Nothing in the file is executed or imported. Raises InputError when it is missing, damaged, or no torch checkpoint.
     """
@@ -64,10 +66,10 @@ def read_torch_checkpoint(path: str | Path) -> TorchCheckpoint:
             if zipfile.is_zipfile(file):
                 with zipfile.ZipFile(file) as archive:
                     content, read_storage = _open_zip(archive)
-                    return _collect(content, read_storage, path.stat().st_size)
+                    return _collect(content, read_storage, path.stat().st_size, keys)
             file.seek(0)
             content, read_storage = _open_legacy(file)
-            return _collect(content, read_storage, path.stat().st_size)
+            return _collect(content, read_storage, path.stat().st_size, keys)
     except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise InputError(path, f"cannot be read as a torch checkpoint: {reason}", _FIX) from error
@@ -171,12 +173,18 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**40
 
 
-def _collect(content: Any, read_storage: _ReadStorage, file_size: int) -> TorchCheckpoint:
+def _collect(content: Any, read_storage: _ReadStorage, file_size: int, keys: Container[str] | None) -> TorchCheckpoint:
     if not isinstance(content, dict):
         raise _Unreadable("it holds no dictionary")
+    if content and all(_is_tensor(value) for value in content.values()):
+        content = {"": content}
     budget = [file_size]
     states = {
-        name: {key: _tensor(f"{name}.{key}", tensor, read_storage, budget) for key, tensor in state.items()}
+        name: {
+            key: _tensor(f"{name}.{key}", tensor, read_storage, budget)
+            for key, tensor in state.items()
+            if keys is None or key in keys
+        }
         for name, state in content.items()
         if isinstance(state, dict) and state and all(_is_tensor(value) for value in state.values())
     }

@@ -1,14 +1,13 @@
 """Maps of depth and normals as files: PNG, OpenEXR and NumPy."""
 
 import io
-import tempfile
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from stages.errors import InputError
+from stages.io.files import temporary_folder
 
 __all__ = ["DEPTHS", "encode_normals"]
 
@@ -30,10 +29,13 @@ def exr(depth: np.ndarray, name: str) -> dict[str, bytes]:
     """OpenEXR, float32 metres in the channel Y, which every reader takes for a grey picture (few look for a Z)."""
     import OpenEXR
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "depth.exr"
+    with temporary_folder() as folder:
+        path = folder / "depth.exr"
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-        OpenEXR.File(header, {"Y": np.ascontiguousarray(depth)}).write(str(path))
+        try:
+            OpenEXR.File(header, {"Y": np.ascontiguousarray(depth)}).write(str(path))
+        except RuntimeError as error:  # on a full disk
+            raise OSError(error) from error
         return {f"{name}+depth.exr": path.read_bytes()}
 
 

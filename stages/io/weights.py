@@ -4,22 +4,27 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from stages.core.perceptual import VGG16_LAYERS, VGG16Features
 from stages.errors import InputError, MissingPartError
+from stages.io.foreign import read_torch_checkpoint
 
 __all__ = ["ENVIRONMENT", "find_vgg16", "load_vgg16"]
 
 ENVIRONMENT = "SYM3D_VGG16"
+KEYS = {f"features.{i}.{part}" for i in VGG16_LAYERS for part in ("weight", "bias")}
+MOST_BYTES = 1 << 30  # torchvision's file has 553 MB
+MOST_HEADER = 1 << 20  # of safetensors: that of all of VGG16 has 3 kB, that of a million tensors takes a minute to read
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _candidates(path: str | Path | None) -> list[Path]:
     """Where VGG16 is searched, in this order: the recipe's path, the environment variable, the user's cache."""
     if path:
-        return [Path(path).expanduser()]
+        return [Path(os.path.expanduser(path))]  # unlike Path's own, it leaves "~" alone where there is no home
     named = os.environ.get(ENVIRONMENT)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sym3d"
+    cache = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~/.cache"))) / "sym3d"
     return [*([Path(named)] if named else []), cache / "vgg16.safetensors", cache / "vgg16.pth"]
 
 
@@ -30,7 +35,7 @@ def find_vgg16(path: str | Path | None = None) -> Path:
     """
     candidates = _candidates(path)
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # unlike Path's own, also where nobody may look or the name is too long
             return candidate
     raise MissingPartError(
         "VGG16 weights",
@@ -46,21 +51,36 @@ def load_vgg16(path: str | Path | None = None) -> VGG16Features:
     Raises MissingPartError when there is no file and InputError when it does not hold these layers.
     """
     file = find_vgg16(path)
-    try:
-        if file.suffix == ".safetensors":
-            state = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # on a file of another kind, such as a web page saved by mistake, torch raises anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(file, f"unreadable weights ({reason})", "give a state dict (.pth) or safetensors") from error
+    if file.stat().st_size > MOST_BYTES:
+        raise InputError(file, f"has more than {MOST_BYTES >> 20} MiB, which is no VGG16", "give torchvision's vgg16")
+    state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_state_dict(file)
     network = VGG16Features()
-    wanted = {f"features.{i}.{part}" for i in VGG16_LAYERS for part in ("weight", "bias")}
-    state = {key: value for key, value in state.items() if key in wanted} if isinstance(state, dict) else {}
     try:
         network.load_state_dict(state)
-    except (RuntimeError, AttributeError, TypeError) as error:
+    except RuntimeError as error:
         raise InputError(file, "is not a VGG16 state dict", "give torchvision's vgg16 or the same keys") from error
     if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
         raise InputError(file, "holds weights that are not finite", "give torchvision's vgg16, loaded anew")
     return network.eval()
+
+
+def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
+    """Read, not mapped into memory: a mapped file that is cut short meanwhile ends the process."""
+    try:
+        with file.open("rb") as stream:
+            header = int.from_bytes(stream.read(8), "little")
+        if header > MOST_HEADER:
+            raise ValueError(f"a header of {header} bytes")
+        with safe_open(file, "pt", backend="pread") as tensors:
+            state = {key: tensors.get_tensor(key) for key in KEYS.intersection(tensors.keys())}
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(file, f"unreadable weights ({reason})", "give a state dict (.pth) or safetensors") from error
+    if not all(tensor.dtype in FLOATS for tensor in state.values()):
+        raise InputError(file, "its weights are no floating-point numbers of 16 to 64 bits", "give torchvision's vgg16")
+    return state
+
+
+def _read_state_dict(file: Path) -> dict[str, torch.Tensor]:
+    states = read_torch_checkpoint(file, KEYS).states
+    return {key: torch.from_numpy(array) for key, array in states.get("", {}).items()}

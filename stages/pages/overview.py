@@ -12,6 +12,8 @@ from PIL import Image
 
 from stages.artifact import Artifact, Origin, open_artifact, origin_of
 from stages.errors import InputError
+from stages.io.images import UnusableError, decode
+from stages.io.sources import LARGEST_FILE
 from stages.pages.items import data_uri, numbers
 from stages.pages.sources import Sources, sample_sheets
 
@@ -85,13 +87,12 @@ def _evenly(sheets: Sequence[Path]) -> list[Path]:
 
 def _sheet(path: Path) -> dict:
     try:
-        with Image.open(path) as image:
-            return {
-                "step": path.stem.removeprefix("step-").lstrip("0"),
-                "picture": data_uri(image.convert("RGB"), quality=75),
-            }
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        with path.open("rb") as file:
+            pixels, _ = decode(file.read(LARGEST_FILE))
+    except (OSError, UnusableError) as error:
         raise InputError(path, "is no picture that can be read", "remove it") from error
+    picture = data_uri(Image.fromarray(pixels), quality=75)
+    return {"step": path.stem.removeprefix("step-").lstrip("0"), "picture": picture}
 
 
 def _histograms(path: Path, chain: list[dict]) -> dict:

@@ -50,8 +50,9 @@ def find_sources(inputs: Sequence[Path], *, empty: bool = False) -> Sources:
 
 
 def sample_sheets(checkpoint: Path) -> list[Path]:
-    """The sheets that training drew beside a checkpoint, oldest first."""
-    return sorted((checkpoint.parent / "samples").glob("step-*.png"))
+    """The sheets that training drew beside a checkpoint, oldest first. A link is none: it may lead to any picture."""
+    found = sorted((checkpoint.parent / "samples").glob("step-*.png"))
+    return [sheet for sheet in found if sheet.is_file() and not sheet.is_symlink()]
 
 
 def _folder(folder: Path) -> Iterator[tuple[str, Path]]:

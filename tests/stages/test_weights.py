@@ -3,11 +3,14 @@
 import os
 import pickle
 import struct
+import zipfile
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
+import stages.io.weights
 from stages.core.perceptual import VGG16Features
 from stages.errors import InputError, MissingPartError
 from stages.io.weights import ENVIRONMENT, find_vgg16, load_vgg16
@@ -85,7 +88,7 @@ def test_anything_else_is_refused_and_nothing_is_executed(home, monkeypatch, con
     monkeypatch.chdir(home)
     path = home / f"vgg.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"weights|VGG16"):
+    with pytest.raises(InputError, match=r"unreadable weights|torch checkpoint|VGG16"):
         load_vgg16(str(path))
     assert not (home / "executed").exists()
 
@@ -110,6 +113,19 @@ LIES = {
     "nested deeply": header("[" * 100_000),
     "no tensors": header("[]"),
     "NaN for a shape": header(tensor(shape="[NaN]")),
+    "negative sizes": header(tensor(shape="[-2, -1]")),
+    "a float for a size": header(tensor(shape="[2.0]")),
+    "a gap": header(tensor(offsets="[8, 16]"), bytes(16)),
+    "more data than tensors": header(tensor(), bytes(16)),
+    "a name that is no UTF-8": struct.pack("<Q", 6) + b'{"\xff":' + bytes(8),
+    "a name for the terminal": header(tensor(dtype="\\u001b]0;x\\u0007")),
+    "so long that it takes a minute": header(tensor() + " " * 2**20),
+}
+NO_FILES = {
+    "folder": lambda path: path.mkdir(),
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "loop": lambda path: path.symlink_to(path.name),
 }
 
 
@@ -125,3 +141,62 @@ def test_weights_of_another_network_are_refused(home):
     save_file({key: value[:1].clone() for key, value in weights().items()}, home / "vgg.safetensors")
     with pytest.raises(InputError, match="not a VGG16"):
         load_vgg16(str(home / "vgg.safetensors"))
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_holds_no_weights(home, kind):
+    NO_FILES[kind](home / "vgg.safetensors")
+    with pytest.raises(MissingPartError, match="not found at"):
+        load_vgg16(home / "vgg.safetensors")
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/vgg.pth", "v" * 5000])
+def test_names_that_cannot_be_looked_up(home, name):
+    with pytest.raises(MissingPartError, match="not found at"):
+        find_vgg16(name)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.float8_e4m3fn, torch.complex64])
+def test_numbers_that_no_network_has_are_refused(home, kind):
+    save_file(weights() | {"features.0.bias": torch.ones(64).to(kind)}, home / "vgg.safetensors")
+    with pytest.raises(InputError, match="no floating-point numbers"):
+        load_vgg16(home / "vgg.safetensors")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_read(home, kind):
+    save_file({key: value.to(kind) for key, value in weights().items()}, home / "vgg.safetensors")
+    bias = load_vgg16(home / "vgg.safetensors").features[0].bias
+    assert bias.dtype == torch.float32
+    assert (bias - weights()["features.0.bias"]).abs().max() < 0.02
+
+
+def test_a_file_that_is_cut_short_while_it_is_read(home, monkeypatch):
+    """Of a file in mapped memory, reading on would end the process with SIGBUS."""
+
+    def open_and_cut(file, *arguments, **options):
+        opened = safe_open(file, *arguments, **options)
+        os.truncate(file, 4096)
+        return opened
+
+    save_file(weights(), home / "vgg.safetensors")
+    monkeypatch.setattr(stages.io.weights, "safe_open", open_and_cut)
+    with pytest.raises(InputError, match="unreadable weights"):
+        load_vgg16(home / "vgg.safetensors")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_files_that_are_far_larger_than_vgg16_are_not_read(home, suffix):
+    (home / f"vgg.{suffix}").touch()
+    os.truncate(home / f"vgg.{suffix}", 40 << 30)
+    with pytest.raises(InputError, match="more than 1024 MiB"):
+        load_vgg16(home / f"vgg.{suffix}")
+
+
+def test_a_state_dict_that_unpacks_to_more_is_refused(home):
+    torch.save(weights() | {"bomb": torch.zeros(2**24)}, home / "plain.pth")
+    with zipfile.ZipFile(home / "plain.pth") as plain, zipfile.ZipFile(home / "bomb.pth", "w", 8) as bomb:
+        for entry in plain.infolist():
+            bomb.writestr(entry.filename, plain.read(entry))
+    with pytest.raises(InputError, match="compressed"):
+        load_vgg16(home / "bomb.pth")
