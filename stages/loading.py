@@ -1,6 +1,7 @@
 """From files to networks in memory, every parameter checked on the way."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def build_features(recipe: Recipe) -> tuple[nn.Module | None, list[dict]]:
     if loss.features == "vgg16":
         file = find_vgg16(loss.features_path)
         return load_vgg16(file), [{"name": file.name, "schema": "vgg16", "digest": file_sha256(file)}]
-    path = Path(loss.features_path).expanduser()
+    path = Path(os.path.expanduser(loss.features_path))  # Path's own raises where there is no home
     make = f"sym3d features {recipe.data.images}"
     if not path.exists():
         raise MissingPartError(path, "the features of loss.features_path are not there", f"make them: {make} {path}")

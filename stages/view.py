@@ -78,9 +78,8 @@ class Pages:
             return
         of_items = [(path, stamp(path)) for path in (sources.prediction, *sources.scores) if path]
         if of_items != self.seen_items:
-            self.items = to_json(
-                read_items(sources.prediction, sources.scores, self.request.most, self.report)
-            ).encode()
+            items = read_items(sources.prediction, sources.scores, self.request.most, self.report)
+            self.items = to_json(items).encode()
             self.seen_items, self.number = of_items, self.number + 1
         self.overview = to_json(read_overview(sources) | {"items": self.number}).encode()
         self.seen = stamps

@@ -17,13 +17,16 @@ def compiled(**options) -> Callable:
             kernel = numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # numba's word for no place to keep it
             return numba.njit(nogil=True, **options)(function)
-        keep = kernel._cache.save_overload
-
-        def keep_where_there_is_room(*compilation) -> None:
-            with suppress(OSError):
-                keep(*compilation)
-
-        kernel._cache.save_overload = keep_where_there_is_room
+        if cache := getattr(kernel, "_cache", None):  # none with NUMBA_DISABLE_JIT; numba has no public name for it
+            cache.save_overload = _where_there_is_room(cache.save_overload)
         return kernel
 
     return decorate
+
+
+def _where_there_is_room(save: Callable) -> Callable:
+    def save_or_do_without(*compilation) -> None:
+        with suppress(OSError):
+            save(*compilation)
+
+    return save_or_do_without

@@ -14,6 +14,8 @@ import stages.io.weights
 from stages.core.perceptual import VGG16Features
 from stages.errors import InputError, MissingPartError
 from stages.io.weights import ENVIRONMENT, find_vgg16, load_vgg16
+from stages.loading import build_features
+from stages.recipe import find_recipe, load_recipe
 
 
 @pytest.fixture
@@ -154,6 +156,13 @@ def test_what_is_no_file_holds_no_weights(home, kind):
 def test_names_that_cannot_be_looked_up(home, name):
     with pytest.raises(MissingPartError, match="not found at"):
         find_vgg16(name)
+
+
+def test_features_of_our_own_in_the_home_of_nobody():
+    overrides = ["loss.features=self", "loss.features_path=~nobody-of-that-name/features.h5"]
+    recipe = load_recipe(find_recipe("tiny"), overrides)
+    with pytest.raises(MissingPartError, match="are not there"):
+        build_features(recipe)
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.float8_e4m3fn, torch.complex64])
