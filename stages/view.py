@@ -94,10 +94,7 @@ class Pages:
             if path == "/overview.json":
                 try:
                     self.refresh()
-                except (
-                    Sym3dError,
-                    OSError,
-                ) as error:  # a file may come back: the page keeps what it has
+                except (Sym3dError, OSError) as error:  # a file may come back: the page keeps what it has
                     return "application/json", to_json({"fault": str(error)}).encode()
                 return "application/json", self.overview
         return None
