@@ -81,10 +81,9 @@ def objective(
         parts["smoothness"] = smoothness((factors.free_depth - prior) / (model.depth_max - model.depth_min))
         weights["smoothness"] = smooth
     if yaw_spread is not None:
-        weight = yaw_weight if trials is None else 0.0  # what is found must not be pushed about
         spread = math.radians(yaw_spread)
         above = None if elevation is None else math.radians(elevation)
-        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, spread, weight, gather, above)
+        parts["viewpoints"] = losses.viewpoints(factors.view, model.view_reach, spread, yaw_weight, gather, above)
     total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
     return {"total": total, **parts}, factors, both
 

@@ -127,7 +127,8 @@ class LossSection(_Section):
     yaw_spread: float | None = Field(None, gt=0, le=90)
     """Standard deviation of the yaws, in degrees, in upright and centred pictures; left out: no assumption."""
     yaw_spread_steps: int = Field(0, ge=0, le=10**9)
-    """Over how many steps the weight of yaw_spread falls to a tenth, which it keeps; 0: it stays."""
+    """Over how many steps yaws are held at three quarters of yaw_spread to all of it, while the weight of that falls to
+    a tenth, which it keeps; 0: weight and spread stay."""
 
     elevation: float | None = Field(None, ge=0, le=60)
     """Degrees that the camera looks down in the canonical pose at things that stand upright on the ground: yaw_spread

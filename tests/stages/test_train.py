@@ -22,7 +22,7 @@ from stages.loading import load_model
 from stages.progress import Silent
 from stages.ranks import Ranks
 from stages.recipe import parse_recipe
-from stages.steps import Losses, TrainingImages, _yaw_weight, take_step
+from stages.steps import Losses, TrainingImages, _yaw_share, _yaw_weight, take_step
 from stages.train import TrainRequest, _fresh_state, run
 
 RECIPE = """
@@ -346,3 +346,5 @@ def test_gradients_lie_in_memory_as_their_weights_do():
 def test_the_spread_of_yaws_is_never_let_go():
     assert [_yaw_weight(step, 100) for step in (0, 50, 90, 100, 10**6)] == pytest.approx([3.0, 1.5, 0.3, 0.3, 0.3])
     assert _yaw_weight(10**6, 0) == 3.0
+    assert [_yaw_share(step, 100) for step in (0, 50, 100, 10**6)] == pytest.approx([0.75, 0.875, 1.0, 1.0])
+    assert _yaw_share(0, 0) == 1.0
