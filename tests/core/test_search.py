@@ -65,6 +65,16 @@ def test_the_viewpoint_network_learns_what_was_found():
     assert not (factors.view[0] == factors.view[1]).all()
 
 
+def test_what_is_found_is_held_as_widely_spread_as_all_yaws():
+    """Otherwise yaws shrink while the template blurs, and a search of 200 steps forgets what it knew after 100."""
+    model = Sym3D(64, 1 / 16, symmetric=True, convex_prior=1.5)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    settings = {"yaw_spread": 25.0, "trials": batch_trials(0, 0, 2)}
+    held, free = (objective(model, images, yaw_weight=weight, **settings)[0] for weight in (1.0, 0.0))
+    assert held["viewpoints"] > free["viewpoints"]
+    assert held["search"] == free["search"]
+
+
 def test_trials_follow_from_seed_and_step():
     assert (batch_trials(1, 7, 4) == batch_trials(1, 7, 4)).all()
     assert not (batch_trials(1, 7, 4) == batch_trials(1, 8, 4)).any(0).all()
