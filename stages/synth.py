@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,9 @@ from stages.artifact import RowWriter, file_sha256, make_provenance, read_foreig
 from stages.data.cars import CAR_GENERATOR, CAR_NOISE, car_batch_size, render_cars
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, FaceModel, build_model
-from stages.data.faces import GENERATOR, batch_size, render_batch
-from stages.data.hard import FAILURES, HARD_NOISE, LEVELS, render_hard
-from stages.data.morphable import MODEL_GENERATOR, extra_noise, model_batch_size, render_model
+from stages.data.faces import GENERATOR, batch_size, draw_scene, render_batch
+from stages.data.hard import FAILURES, HARD_NOISE, LEVELS, draw_hard_scene
+from stages.data.morphable import MODEL_GENERATOR, draw_model_scene, extra_noise, model_batch_size
 from stages.data.perturb import perturb
 from stages.errors import InputError, UsageError
 from stages.io.threads import chunks, worker_threads
@@ -111,6 +111,11 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
 
 def read_model(path: Path) -> FaceModel:
     """The face model in a file, on the CPU. Raises InputError, for a file that is none, damaged or hostile."""
+    return _read_model(path, file_sha256(path))
+
+
+@lru_cache(maxsize=1)  # it takes seconds, and graded sets are drawn from one model after each other
+def _read_model(path: Path, digest: str) -> FaceModel:
     try:
         return build_model(read_foreign(path, DATASETS))
     except ValueError as error:
@@ -130,14 +135,14 @@ def draw(
     seed, size, device = request.seed, request.size, torch.device(request.device)
     if request.kind == "cars":
         at_once, noise, render = car_batch_size(size, device), CAR_NOISE, render_cars
-    elif request.hard:
-        at_once, noise = batch_size(size, device), NOISE + HARD_NOISE
-        render = partial(render_hard, *parse_hard(request.hard))
-    elif model is None:
-        at_once, noise, render = batch_size(size, device), NOISE, render_batch
     else:
-        at_once, noise = model_batch_size(size, device), NOISE + extra_noise(model)
-        render = partial(render_model, model.to(device))
+        at_once, noise, scene = batch_size(size, device), NOISE, draw_scene
+        if model is not None:
+            at_once, noise = model_batch_size(size, device), NOISE + extra_noise(model)
+            scene = partial(draw_model_scene, model.to(device))
+        if request.hard:
+            noise, scene = noise + HARD_NOISE, partial(draw_hard_scene, *parse_hard(request.hard), scene)
+        render = partial(render_batch, draw_scene=scene)
     batches = list(chunks(rows, at_once))
 
     def dice(batch: np.ndarray) -> Draws:
@@ -183,8 +188,8 @@ def _check(request: SynthRequest) -> None:
         raise UsageError("morphable", f"a face model draws no {request.kind}", "leave out one of the two")
     if request.hard:
         parse_hard(request.hard)
-        if request.morphable or request.kind != "faces":
-            raise UsageError("--hard", "only procedural faces can be made hard", "leave out --morphable and --kind")
+        if request.kind != "faces":
+            raise UsageError("--hard", "only faces can be made hard", "leave out --kind")
     if not 0 <= request.seed < 2**63:
         raise UsageError("seed", f"{request.seed} is out of range", "use a whole number from 0 to 2^63 - 1")
     try:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Draws"]
+__all__ = ["Draws", "stretch"]
 
 COLUMNS = 256  # uniform numbers that an image may use for its parameters
 NOISE = 4955  # normal numbers for textures; more may be asked for behind them
@@ -20,7 +20,7 @@ def _between(knots: int, count: int, device: torch.device) -> tuple[Tensor, Tens
     return low.to(device), (low + 1).to(device), (at - low).float().to(device)
 
 
-def _stretch(knots: Tensor, size: tuple[int, int]) -> Tensor:
+def stretch(knots: Tensor, size: tuple[int, int]) -> Tensor:
     """(…, r, c) → (…, *size), bilinear, corner to corner; an axis at a time, several times as fast as F.interpolate."""
     low, high, way = _between(knots.shape[-1], size[1], knots.device)
     knots = torch.lerp(knots.index_select(-1, low), knots.index_select(-1, high), way)
@@ -66,4 +66,4 @@ class Draws:
         cells = slice(self._cell, self._cell + channels * rows * columns)
         self._cell = cells.stop
         knots = self._noise[:, cells].reshape(self.count, channels, rows, columns)
-        return knots if size == (rows, columns) else _stretch(knots, size)
+        return knots if size == (rows, columns) else stretch(knots, size)

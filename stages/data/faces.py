@@ -1,6 +1,6 @@
 """Procedural, bilaterally symmetric face-like heads with full ground truth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,11 @@ from stages.data.face_chart import bare_depth, bump, chart, constant, draw_rings
 from stages.data.face_points import key_points
 from stages.data.face_shape import displace, draw_shape
 from stages.data.face_skin import draw_skin, hair_mask, paint
+from stages.data.meshes import Mesh, render_mesh
 from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.surfaces import Rendering, Surface, render
 
-__all__ = ["GENERATOR", "Scene", "batch_size", "collect", "draw_scene", "render_batch", "render_faces", "render_scene"]
+__all__ = ["GENERATOR", "Scene", "batch_size", "collect", "draw_scene", "render_batch", "render_faces"]
 
 GENERATOR = 1  # raised whenever the same (seed, index) would give another image
 
@@ -49,10 +50,11 @@ def _build_heads(draw: Draws, size: int) -> tuple[Surface, Tensor]:
 
 @dataclass(frozen=True)
 class Scene:
-    """Heads in the canonical pose, their key points (B, 66, 3) on them, and what surrounds them: see `scenery`."""
+    """Heads in the canonical pose, their key points (B, 66, 3) on them, if any, and what surrounds them: see
+    `scenery`."""
 
-    surface: Surface
-    key_points: Tensor
+    surface: Surface | Mesh
+    key_points: Tensor | None
     view: Tensor
     light: Tensor
     background: Tensor
@@ -85,14 +87,14 @@ def batch_size(size: int, device: torch.device | str = "cpu") -> int:
 
 
 @torch.no_grad()
-def render_batch(draw: Draws, size: int) -> dict[str, np.ndarray]:
-    """The images of these draws, as `render_faces` has them, computed where the draws are."""
-    return render_scene(draw_scene(draw, size))
-
-
-def render_scene(scene: Scene) -> dict[str, np.ndarray]:
-    """The images of scenes, as `render_faces` has them."""
-    drawn = render(scene.surface, scene.view, scene.light, scene.background)
+def render_batch(
+    draw: Draws, size: int, draw_scene: Callable[[Draws, int], Scene] = draw_scene
+) -> dict[str, np.ndarray]:
+    """The images of the scenes of these draws, as `render_faces` has them, computed where the draws are; no keypoints
+    where the scenes have none."""
+    scene = draw_scene(draw, size)
+    look = render if isinstance(scene.surface, Surface) else render_mesh
+    drawn = look(scene.surface, scene.view, scene.light, scene.background)
     return collect(drawn, scene.view, scene.light, scene.key_points)
 
 

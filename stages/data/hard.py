@@ -5,17 +5,17 @@ that levels compare image by image. Level 0 of light and noise is the ordinary p
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from stages.data.draws import Draws
-from stages.data.faces import Scene, draw_scene, render_scene
+from stages.data.faces import Scene
 from stages.data.scenery import YAW
 
-__all__ = ["FAILURES", "HARD_NOISE", "LEVELS", "render_hard"]
+__all__ = ["FAILURES", "HARD_NOISE", "LEVELS", "draw_hard_scene"]
 
 LEVELS = 5
 BAND = 15.0  # degrees of yaw in a level: 0 to 15 in the first, 60 to 75 in the last
@@ -40,10 +40,10 @@ def _light(scene: Scene, way: float, draw: Draws) -> Scene:
 
 def _noise(scene: Scene, way: float, draw: Draws) -> Scene:
     """Darker skin and hair, with blotches and grain that are not symmetric."""
-    texture = scene.surface.texture
-    noise = sum(draw.noise(*knots, texture.shape[2:]) for knots in KNOTS) / math.sqrt(len(KNOTS))
-    spoilt = texture * (1 - way * (1 - DARK)) * (1 + way * GRAIN * noise)
-    return replace(scene, surface=replace(scene.surface, texture=spoilt.clamp(0, 1)))
+    surface = scene.surface
+    noise = sum(surface.spread(draw.noise(*knots, knots)) for knots in KNOTS) / math.sqrt(len(KNOTS))
+    spoilt = surface.albedo * (1 - way * (1 - DARK)) * (1 + way * GRAIN * noise)
+    return replace(scene, surface=replace(surface, albedo=spoilt.clamp(0, 1)))
 
 
 def _pose(scene: Scene, way: float, draw: Draws) -> Scene:
@@ -57,11 +57,11 @@ def _pose(scene: Scene, way: float, draw: Draws) -> Scene:
 FAILURES = {"light": _light, "noise": _noise, "pose": _pose}
 
 
-@torch.no_grad()
-def render_hard(failure: str, level: int, draw: Draws, size: int) -> dict[str, np.ndarray]:
-    """The images of these draws, which have ``HARD_NOISE`` more, as `render_faces` has them, at a level of a failure.
+def draw_hard_scene(
+    failure: str, level: int, draw_scene: Callable[[Draws, int], Scene], draw: Draws, size: int
+) -> Scene:
+    """The scene that ``draw_scene`` draws, at a level of a failure: 0, the easiest, to ``LEVELS`` - 1.
 
-    level: 0, the easiest, to ``LEVELS`` - 1.
+    draw: with ``HARD_NOISE`` more than ``draw_scene`` takes.
     """
-    scene = draw_scene(draw, size)
-    return render_scene(FAILURES[failure](scene, level / (LEVELS - 1), draw))
+    return FAILURES[failure](draw_scene(draw, size), level / (LEVELS - 1), draw)

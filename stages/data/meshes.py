@@ -1,5 +1,6 @@
 """Render any triangle mesh with colours at its vertices, with ground truth, in plain torch on any device."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,16 @@ class Mesh:
     albedo: Tensor
     faces: Tensor
     corners: tuple[tuple[Tensor, Tensor], ...]
+
+    def spread(self, knots: Tensor) -> Tensor:
+        """A grid (B, 1, r, c), where the albedo is: (B, V, 1). Seen from the rotation centre, (0, 0, 1), its rows go
+        from straight up to straight down, and its columns once around, from behind."""
+        x, y, z = self.points.unbind(-1)
+        forward = 1 - z
+        around = torch.atan2(x, forward) / math.pi
+        down = torch.atan2(y, torch.hypot(x, forward)) / (math.pi / 2)
+        at = torch.stack([around, down], -1)[:, None]
+        return F.grid_sample(knots, at, align_corners=True, padding_mode="border")[:, :, 0].mT
 
 
 def render_mesh(mesh: Mesh, view: Tensor, light: Tensor, background: Tensor) -> Rendering:

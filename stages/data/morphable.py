@@ -1,17 +1,16 @@
 """Draw faces from a morphable model with the viewpoints, light, backgrounds and truth of the procedural ones."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
 from stages.data.face_model import FaceModel
-from stages.data.faces import collect
-from stages.data.meshes import Mesh, render_mesh
+from stages.data.faces import Scene
+from stages.data.meshes import Mesh
 from stages.data.model_skin import paint_model
 from stages.data.scenery import draw_background, draw_light, draw_view
 
-__all__ = ["MODEL_GENERATOR", "draw_faces", "extra_noise", "model_batch_size", "render_model"]
+__all__ = ["MODEL_GENERATOR", "draw_faces", "draw_model_scene", "extra_noise", "model_batch_size"]
 
 MODEL_GENERATOR = 1  # raised whenever the same (file, seed, index) would give another image
 
@@ -50,11 +49,9 @@ def _normal(draw: Draws, count: int) -> Tensor:
     return draw.noise(1, count, (1, count))[:, 0, 0]
 
 
-@torch.no_grad()
-def render_model(model: FaceModel, draw: Draws, size: int) -> dict[str, np.ndarray]:
-    """The images of these draws, which have `extra_noise`, as `render_faces` has them, computed where model and draws
-    are; no keypoints where the model has no landmarks."""
+def draw_model_scene(model: FaceModel, draw: Draws, size: int) -> Scene:
+    """Everything that determines the images of these draws, which have `extra_noise`, where model and draws are."""
     view, light, background = draw_view(draw), draw_light(draw), draw_background(draw, size)
     mesh = draw_faces(model, draw)
     key_points = None if model.landmarks is None else mesh.points[:, model.landmarks]
-    return collect(render_mesh(mesh, view, light, background), view, light, key_points)
+    return Scene(mesh, key_points, view, light, background)

@@ -11,6 +11,7 @@ from torch import Tensor
 from stages.core import raster
 from stages.core.camera import FOV, apply_view, project
 from stages.data import appearance, appearance_cpu
+from stages.data.draws import stretch
 
 __all__ = ["Rendering", "Surface", "render"]
 
@@ -20,10 +21,14 @@ SAMPLES = 2  # per pixel and axis in the image
 @dataclass(frozen=True)
 class Surface:
     """points: (B, R, C, 3) metres, camera frame, canonical pose; column C-1 repeats column 0, rows 0 and R-1 are poles.
-    texture: (B, 3, T, S) albedo in [0, 1] over the same rectangle, corner to corner."""
+    albedo: (B, 3, T, S) in [0, 1] over the same rectangle, corner to corner."""
 
     points: Tensor
-    texture: Tensor
+    albedo: Tensor
+
+    def spread(self, knots: Tensor) -> Tensor:
+        """A grid (B, 1, r, c) over the same rectangle, where the albedo is: (B, 1, T, S)."""
+        return stretch(knots, self.albedo.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -59,5 +64,5 @@ def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) ->
     fine = raster.cover(moved, faces, size, size, FOV, samples=SAMPLES)
     pixels = project(moved, size, size).view(batch, rows, columns, 2)
     shading = look.shade(surface.points, light)
-    image = look.picture(pixels, fine, surface.texture, shading, background, SAMPLES)
+    image = look.picture(pixels, fine, surface.albedo, shading, background, SAMPLES)
     return Rendering(image.clamp(0, 1), depth, mask)

@@ -31,6 +31,7 @@ from stages.reproduce.shared import (
     setting,
 )
 from stages.reproduce.tables import LEARNED, RATIOS, TABLES, Row, rows_of, scale
+from stages.synth import read_model
 
 __all__ = ["NAMES", "TABLES", "ReproduceRequest", "ReproduceResult", "run"]
 
@@ -49,10 +50,14 @@ def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceRes
     """
     if request.table not in NAMES:
         raise UsageError(request.table, "there is no such table", f"choose from {', '.join(NAMES)}")
+    if request.morphable is not None:
+        if request.table != "failures":
+            raise UsageError("--morphable", f"the table {request.table} draws no faces", "name data made from it")
+        read_model(request.morphable)  # rather now than after hours of training
     if request.checkpoint is not None:
         if request.table != "failures":
             raise UsageError("--checkpoint", f"the table {request.table} trains its own models", "leave it out")
-        return ReproduceResult(LEVEL_HEAD, *judge_checkpoint(request.checkpoint, request.out, report))
+        return ReproduceResult(LEVEL_HEAD, *judge_checkpoint(request, report))
     if request.data is None:
         raise UsageError(request.table, "has nothing to learn from", "name a sym3d.images file with true depth")
     return OTHERS.get(request.table, _reproduce_errors)(request, report)
@@ -89,7 +94,7 @@ def _reproduce_errors(request: ReproduceRequest, report: Report) -> ReproduceRes
     table = f"{request.table}-{size.name}"
     if request.table == "failures":
         models = [RUNS / run for run in scores]
-        return ReproduceResult(LEVEL_HEAD, *report_failures(models, request.out, table, facts, report))
+        return ReproduceResult(LEVEL_HEAD, *report_failures(models, request, table, facts, report))
     title, remarks = f"{request.table.capitalize()} ({size.name})", _remarks(request.table, lines)
     files = write_table(request.out, table, title, lines, facts, remarks=remarks)
     for row in (row for row in rows if row.pictured):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import make_provenance, open_artifact
+from stages.artifact import file_sha256, make_provenance, open_artifact
 from stages.core.reliability import judge
 from stages.data.hard import FAILURES, LEVELS
 from stages.evaluate import EvaluateRequest
@@ -19,6 +19,7 @@ from stages.loading import Loaded, load_model
 from stages.progress import Report, Silent
 from stages.reproduce.curves import diagram
 from stages.reproduce.report import Spread
+from stages.reproduce.shared import RUNS, ReproduceRequest
 from stages.synth import SynthRequest
 from stages.synth import run as synthesise
 
@@ -78,37 +79,42 @@ class TrustLine:
     least_aurc: float
 
 
-def judge_checkpoint(
-    checkpoint: str | Path, folder: Path, report: Report
-) -> tuple[tuple[GradedLine, ...], tuple[Path, ...]]:
-    """As :func:`report_failures`, of one model: a file, a run folder or a shipped model's name."""
-    model, shown = load_model(checkpoint), Path(checkpoint).name
+def judge_checkpoint(request: ReproduceRequest, report: Report) -> tuple[tuple[GradedLine, ...], tuple[Path, ...]]:
+    """As :func:`report_failures`, of the request's checkpoint: a file, a run folder or a shipped model's name."""
+    model, shown = load_model(request.checkpoint), Path(request.checkpoint).name
+    option = f" --morphable {request.morphable.name}" if request.morphable else ""
     here = make_provenance()
     facts = {
-        "command": f"sym3d reproduce failures --checkpoint {shown}",
+        "command": f"sym3d reproduce failures --checkpoint {shown}{option}",
         "model": f"{shown}, digest {model.digest[:12]}, {model.step:,} steps of {model.recipe.optim.batch}",
         "versions": ", ".join(f"{name} {version}" for name, version in here["versions"].items()),
         "commit": here["git"].get("revision", "of an installed copy"),
     }
-    return report_failures([model.path], folder, f"failures-{safe_stem(shown)}", facts, report)
+    return report_failures([model.path], request, f"failures-{safe_stem(shown)}", facts, report)
 
 
 def report_failures(
-    models: Sequence[Path], folder: Path, name: str, facts: dict[str, str], report: Report
+    models: Sequence[Path], request: ReproduceRequest, name: str, facts: dict[str, str], report: Report
 ) -> tuple[tuple[GradedLine, ...], tuple[Path, ...]]:
-    """Judge the models, of one size, on the graded sets, and write NAME.md, NAME.png, NAME-faces.png and NAME.json.
+    """Judge the models, of one size, on the graded sets, and write NAME.md, NAME.png, NAME-faces.png and NAME.json;
+    for faces of a morphable model NAME-MORPHABLE.md and so on.
 
     Returns the lines of the table and the paths. Sets and scores are kept under runs/ and not made again.
     """
     loaded = [load_model(path) for path in models]
-    paths = _draw_sets(loaded[0].model.size, Path("runs"), report)
+    sets, drawn_from = f"failures-{loaded[0].model.size}", "procedural"
+    if request.morphable is not None:
+        digest, stem = file_sha256(request.morphable), safe_stem(request.morphable.stem)
+        sets, drawn_from = f"{sets}-{digest[:6]}", f"{request.morphable.name}, digest {digest[:12]}"
+        name = f"{name}-{stem}"
+    paths = _draw_sets(loaded[0].model.size, RUNS / sets, request.morphable, report)
     with report.task("judging", total=len(loaded) * len(paths)) as task:
         scores = [{key: _judge(model, path, task) for key, path in paths.items()} for model in loaded]
     graded = [_graded(key, scores) for key in SETS]
     groups = {"all": SETS, **{failure: [key for key in SETS if key[0] == failure] for failure in FAILURES}}
     groups["ordinary pictures"] = [("light", 0)]
     trust = [_trust(over, keys, metric, scores) for over, keys in groups.items() for metric in ("side", "mad")]
-    make_folder(folder)
+    folder, facts = make_folder(request.out), facts | {"faces": drawn_from}
     data = {"levels": [asdict(line) for line in graded], "reliability": [asdict(line) for line in trust], **facts}
     files = [
         write_file(folder / f"{name}.md", _markdown(name, graded, trust, facts).encode()),
@@ -119,12 +125,13 @@ def report_failures(
     return tuple(graded), tuple(files)
 
 
-def _draw_sets(size: int, runs: Path, report: Report) -> dict[Key, Path]:
-    folder = make_folder(runs / f"failures-{size}")
+def _draw_sets(size: int, folder: Path, morphable: Path | None, report: Report) -> dict[Key, Path]:
+    make_folder(folder)
     paths = {(failure, level): folder / f"{failure}-{level}.h5" for failure, level in SETS}
     with report.task("graded faces", total=len(SETS)) as task:
         for (failure, level), path in paths.items():
-            synthesise(SynthRequest(path, EACH, SEED, size, hard=f"{failure}={level}"), report=Silent())
+            request = SynthRequest(path, EACH, SEED, size, morphable=morphable, hard=f"{failure}={level}")
+            synthesise(request, report=Silent())
             task.advance()
     return paths
 

@@ -36,7 +36,8 @@ class ReproduceRequest:
     split is judged. perturbed: the same with perturbed images, for the table that compares them. pretrain: other faces
     to learn from first, for the table that has that row. quick: small runs. seeds: how many, from 0, and steps: of
     every training; None is the table's own. checkpoint: for the table of failures, a model to judge instead of training
-    some; it draws what it judges, and then needs no data. The table goes to ``out``, the runs to runs/.
+    some; it draws what it judges, and then needs no data. morphable: a face model to draw that from, as in
+    SynthRequest; None draws procedural heads. The table goes to ``out``, the runs to runs/.
     """
 
     table: str
@@ -48,6 +49,7 @@ class ReproduceRequest:
     out: Path = Path("results")
     checkpoint: str | Path | None = None
     pretrain: Path | None = None
+    morphable: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def describe(request: ReproduceRequest, size: Scale, seeds: int, run: str, secon
     named = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {platform.machine()}"
     options = f" --perturbed {request.perturbed.name}" if request.perturbed else ""
     options += f" --pretrain-data {request.pretrain.name}" if request.pretrain else ""
+    options += f" --morphable {request.morphable.name}" if request.morphable else ""
     options += " --quick" if request.quick else ""
     options += f" --steps {request.steps}" if request.steps else ""
     with open_artifact(request.data) as data:

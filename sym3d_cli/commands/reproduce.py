@@ -14,6 +14,7 @@ EXAMPLES = (
     "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5 --quick --seeds 3",
     "sym3d reproduce depthcorr data/synfaces.h5 --pretrain-data data/mine.h5 --quick",
     "sym3d reproduce failures --checkpoint synfaces-small",
+    "sym3d reproduce failures --checkpoint synfaces-small --morphable model2019_bfm.h5",
 )
 
 
@@ -44,13 +45,17 @@ def main(
             "--checkpoint", help="For the table failures: judge this run, file or shipped model, and train none."
         ),
     ] = None,
+    morphable: Annotated[
+        Path | None,
+        typer.Option("--morphable", metavar="FILE", help="For the table failures: faces of this face model, as synth."),
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table.")] = Path("results"),
     as_json: AsJson = False,
 ) -> None:
     """Train and evaluate every row of a table of the paper, and write it next to the paper's figures."""
     from stages.reproduce import ReproduceRequest, run
 
-    request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, checkpoint, pretrain)
+    request = ReproduceRequest(table, data, perturbed, quick, seeds, steps, out, checkpoint, pretrain, morphable)
     result = run(request, report=context.obj)
     if as_json:
         print_json(result)

@@ -15,6 +15,7 @@ EXAMPLES = (
     "sym3d synth faces128.h5 -n 500 --size 128 --device cuda",
     "sym3d synth data/bfm.h5 --morphable model2019_bfm.h5 -n 20000 --seed 0",
     "sym3d synth profiles.h5 -n 200 --seed 1 --hard pose=4",
+    "sym3d synth dark.h5 -n 200 --morphable model2019_bfm.h5 --hard noise=4",
 )
 
 

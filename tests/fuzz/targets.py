@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from unittest import mock
 
@@ -23,7 +23,8 @@ from stages.checkpoint import TrainingState, restore, save
 from stages.core.perceptual import VGG16Features
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, build_model
-from stages.data.morphable import extra_noise, render_model
+from stages.data.faces import render_batch
+from stages.data.morphable import draw_model_scene, extra_noise
 from stages.errors import InputError, Sym3dError
 from stages.io.files import file_stems
 from stages.io.images import UnusableError, decode
@@ -159,7 +160,8 @@ def morphable(data: bytes) -> None:
         model = build_model({name: np.load(copies, allow_pickle=False) for name in names})
     except ValueError:  # read_model makes an InputError of it
         return
-    drawn = render_model(model, Draws(0, [choices.number(9)], "cpu", NOISE + extra_noise(model)), SMALL_SIDE)
+    draw = Draws(0, [choices.number(9)], "cpu", NOISE + extra_noise(model))
+    drawn = render_batch(draw, SMALL_SIDE, partial(draw_model_scene, model))
     assert all(np.isfinite(array).all() for array in drawn.values())
 
 

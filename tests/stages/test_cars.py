@@ -93,7 +93,7 @@ def test_shapes_are_symmetric_and_closed_and_textures_nearly(surface):
     torch.testing.assert_close(surface.points[:, :, 0], surface.points[:, :, -1], rtol=0, atol=0)
     for end in (surface.points[:, 0], surface.points[:, -1]):
         assert (end - end[:, :1]).abs().max() < 1e-6
-    odd = ((surface.texture.flip(-1) - surface.texture).abs().amax(1) > 0.05).float().mean((1, 2))
+    odd = ((surface.albedo.flip(-1) - surface.albedo).abs().amax(1) > 0.05).float().mean((1, 2))
     assert (odd > 0).float().mean() > 0.6  # number plates, stickers, dirt
     assert odd.median() < 0.05
     assert (odd == 0).any()

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.errors import UsageError
+from stages.artifact import file_sha256, open_artifact
+from stages.errors import InputError, UsageError
 from stages.reproduce import ReproduceRequest, failures, run
 from stages.reproduce.failures import SETS, _trust
 from tests.stages.small import write_checkpoint, write_data
+from tests.stages.tiny_face import tiny_arrays, write_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +40,7 @@ def test_a_checkpoint_is_judged_and_not_judged_again(tiny):
     text = Path("results/failures-mine.md").read_text()
     assert "- command: sym3d reproduce failures --checkpoint mine" in text
     assert "| ordinary pictures |" in text
+    assert "- faces: procedural\n" in text
     data = json.loads(Path("results/failures-mine.json").read_text())
     assert data["levels"][0]["side"]["mean"] == result.lines[0].side.mean
     assert len(data["reliability"]) == 10
@@ -47,6 +50,32 @@ def test_a_checkpoint_is_judged_and_not_judged_again(tiny):
     before = [path.stat().st_mtime_ns for path in made]
     assert run(request).lines == result.lines
     assert [path.stat().st_mtime_ns for path in made] == before, "what was complete was done again"
+
+
+def test_on_faces_of_a_morphable_model(tiny):
+    write_checkpoint(tiny / "runs/mine/checkpoint.h5")
+    model = write_model(tiny / "my model.h5", tiny_arrays())
+    request = ReproduceRequest("failures", checkpoint="runs/mine", morphable=model)
+    result = run(request)
+    text = result.files[0].read_text()
+    digest = file_sha256(model)
+    assert result.files[0].name.startswith("failures-mine-my_model")
+    assert "- command: sym3d reproduce failures --checkpoint mine --morphable my model.h5" in text
+    assert f"- faces: my model.h5, digest {digest[:12]}" in text
+
+    folder = Path(f"runs/failures-64-{digest[:6]}")
+    with open_artifact(folder / "noise-1.h5", "sym3d.images") as images:
+        assert images.provenance["parents"] == [{"name": "my model.h5", "digest": digest}]
+    made = sorted(folder.rglob("*.h5"))
+    assert len(made) == 12
+    before = [path.stat().st_mtime_ns for path in made]
+    assert run(request).lines == result.lines
+    assert [path.stat().st_mtime_ns for path in made] == before, "what was complete was done again"
+
+    arrays = tiny_arrays()
+    arrays["shape/model/pcaVariance"][0] *= 4
+    write_model(model, arrays)
+    assert run(request).lines != result.lines, "another face model has sets of its own"
 
 
 @pytest.mark.slow
@@ -73,5 +102,9 @@ def test_trust_is_the_mean_over_models():
 def test_what_makes_no_sense_is_refused(tiny):
     with pytest.raises(UsageError, match="--checkpoint: the table baselines trains its own models; leave it out"):
         run(ReproduceRequest("baselines", Path("faces.h5"), checkpoint="synfaces-small"))
+    with pytest.raises(UsageError, match="--morphable: the table seeds draws no faces; name data made from it"):
+        run(ReproduceRequest("seeds", Path("faces.h5"), morphable=Path("model.h5")))
+    with pytest.raises(InputError, match=r"model.h5: does not exist"):
+        run(ReproduceRequest("failures", Path("faces.h5"), morphable=Path("model.h5")))
     with pytest.raises(UsageError, match="failures: has nothing to learn from; name a"):
         run(ReproduceRequest("failures"))

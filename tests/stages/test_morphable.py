@@ -1,6 +1,7 @@
 """Faces from a morphable model: what is drawn is what the file says, and no file does harm."""
 
 from dataclasses import replace
+from functools import partial
 
 import h5py
 import numpy as np
@@ -13,8 +14,9 @@ from stages.core.camera import apply_view, pixel_rays, project
 from stages.data import meshes
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import AXIS, INSIDE, MIDDLE, ZOOM, FaceModel, build_model
+from stages.data.faces import render_batch
 from stages.data.meshes import Mesh, render_mesh, shade
-from stages.data.morphable import draw_faces, extra_noise, render_model
+from stages.data.morphable import draw_faces, draw_model_scene, extra_noise
 from stages.data.scenery import draw_background, draw_light, draw_view
 from stages.data.topology import close_holes, corner_lists
 from stages.errors import InputError, StaleError
@@ -33,7 +35,7 @@ def draws(model: FaceModel, indices, seed: int = 5, device: str = "cpu") -> Draw
 
 
 def faces_of(model: FaceModel, indices, size: int = 64, seed: int = 5) -> dict[str, np.ndarray]:
-    return render_model(model, draws(model, indices, seed), size)
+    return render_batch(draws(model, indices, seed), size, partial(draw_model_scene, model))
 
 
 @pytest.fixture(scope="module")
@@ -291,13 +293,13 @@ def test_stage_resumes_and_knows_the_file(tmp_path, monkeypatch):
     whole = SynthRequest(tmp_path / "whole.h5", count=40, seed=3, morphable=file)
     synth.run(whole)
 
-    def interrupted(model, draw, size):
+    def interrupted(draw, size, draw_scene):
         if draw.count < 16:  # the last batch
             raise KeyboardInterrupt
-        return render_model(model, draw, size)
+        return render_batch(draw, size, draw_scene)
 
     with monkeypatch.context() as patch:
-        patch.setattr(synth, "render_model", interrupted)
+        patch.setattr(synth, "render_batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             synth.run(request)
     assert synth.run(request).drawn == 8

@@ -98,7 +98,7 @@ def test_heads_are_exactly_symmetric_and_closed(scene):
     surface, keypoints = scene.surface, scene.key_points
     mirrored = surface.points.flip(2) * surface.points.new_tensor([-1, 1, 1])
     torch.testing.assert_close(mirrored, surface.points, rtol=0, atol=0)
-    torch.testing.assert_close(surface.texture.flip(-1), surface.texture, rtol=0, atol=0)
+    torch.testing.assert_close(surface.albedo.flip(-1), surface.albedo, rtol=0, atol=0)
     torch.testing.assert_close(surface.points[:, :, 0], surface.points[:, :, -1], rtol=0, atol=0)
     for pole in (surface.points[:, 0], surface.points[:, -1]):
         assert (pole - pole[:, :1]).abs().max() < 1e-3  # one point: no hole at crown or neck
@@ -178,7 +178,7 @@ def test_the_cpu_kernels_show_what_plain_torch_shows(scene):
         face = raster.cover(moved, faces, 64, 64, FOV, samples=samples)
         pixels = project(moved, 64, 64).view(*surface.points.shape[:3], 2)
         both = [
-            module.picture(pixels, face, surface.texture, shading, scene.background, samples)
+            module.picture(pixels, face, surface.albedo, shading, scene.background, samples)
             for module in (appearance_cpu, appearance)
         ]
         assert 0.3 < (face >= 0).float().mean() < 0.95
@@ -245,10 +245,10 @@ def test_stage_writes_every_truth_and_resumes_after_an_interruption(tmp_path, mo
 
     monkeypatch.setattr(synth, "batch_size", lambda size, device: 16)
 
-    def interrupted(draw, size):
+    def interrupted(draw, size, draw_scene):
         if draw.count < 16:  # the last batch
             raise KeyboardInterrupt
-        return render_batch(draw, size)
+        return render_batch(draw, size, draw_scene)
 
     monkeypatch.setattr(synth, "render_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
