@@ -114,7 +114,7 @@ def read_model(path: Path) -> FaceModel:
     return _read_model(path, file_sha256(path))
 
 
-@lru_cache(maxsize=1)  # it takes seconds, and graded sets are drawn from one model after each other
+@lru_cache(maxsize=1)  # it takes seconds, and many sets may be drawn from one file; one of another digest is read again
 def _read_model(path: Path, digest: str) -> FaceModel:
     try:
         return build_model(read_foreign(path, DATASETS))

@@ -27,7 +27,7 @@ class Mesh:
 
     def spread(self, knots: Tensor) -> Tensor:
         """A grid (B, 1, r, c), where the albedo is: (B, V, 1). Seen from the rotation centre, (0, 0, 1), its rows go
-        from straight up to straight down, and its columns once around, from behind."""
+        from straight up to straight down, and its columns once around, starting behind."""
         x, y, z = self.points.unbind(-1)
         forward = 1 - z
         around = torch.atan2(x, forward) / math.pi

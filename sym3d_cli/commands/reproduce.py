@@ -47,7 +47,9 @@ def main(
     ] = None,
     morphable: Annotated[
         Path | None,
-        typer.Option("--morphable", metavar="FILE", help="For the table failures: draw its faces from this face model."),
+        typer.Option(
+            "--morphable", metavar="FILE", help="For the table failures: draw its faces from this face model."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the table.")] = Path("results"),
     as_json: AsJson = False,

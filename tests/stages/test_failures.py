@@ -82,9 +82,12 @@ def test_on_faces_of_a_morphable_model(tiny):
 def test_its_own_models_are_trained_first(tiny, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     write_data(tiny / "faces.h5", count=20)
-    result = run(ReproduceRequest("failures", Path("faces.h5"), quick=True, seeds=2, steps=1))
+    model = write_model(tiny / "model.h5", tiny_arrays())
+    result = run(ReproduceRequest("failures", Path("faces.h5"), quick=True, seeds=2, steps=1, morphable=model))
     assert result.lines[0].side.over_seeds > 0
-    assert "- command: sym3d reproduce failures faces.h5 --quick --steps 1 --seeds 2" in result.files[0].read_text()
+    assert result.files[0] == Path("results/failures-quick-model.md")
+    text = result.files[0].read_text()
+    assert "- command: sym3d reproduce failures faces.h5 --morphable model.h5 --quick --steps 1 --seeds 2" in text
 
 
 def test_trust_is_the_mean_over_models():
