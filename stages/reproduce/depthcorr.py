@@ -13,7 +13,6 @@ from stages.errors import InputError
 from stages.evaluate import EvaluateRequest
 from stages.evaluate import run as evaluate
 from stages.progress import Report
-from stages.recipe import load_recipe
 from stages.reproduce.depthnet import score_depthnet
 from stages.reproduce.remarks import Compared, order
 from stages.reproduce.report import write_table
@@ -29,7 +28,7 @@ from stages.reproduce.shared import (
     naming,
     setting,
 )
-from stages.reproduce.tables import SUPERVISED, Scale, scale
+from stages.reproduce.tables import QUICK_STEPS, SUPERVISED, Scale, scale
 
 __all__ = ["reproduce_depthcorr"]
 
@@ -128,8 +127,7 @@ def _truth(path: Path) -> tuple[bool, np.ndarray]:
 def _pretrainings(request: ReproduceRequest, size: Scale, digest: str, seeds: Sequence[int]) -> list[Job]:
     """On the other faces, of this digest; for half as long in quick tables."""
     if request.quick:
-        steps = load_recipe(size.recipe, size.settings).optim.steps
-        size = scale(True, max(1, steps // 2))
+        size = scale(True, max(1, (request.steps or QUICK_STEPS) // 2))
     return [
         make_job(naming(size, digest, "first", seed), size, (*size.settings, f"run.seed={seed}"), request.pretrain)
         for seed in seeds

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["LEARNED", "RATIOS", "SUPERVISED", "TABLES", "Row", "Scale", "rows_of", "scale"]
+__all__ = ["LEARNED", "QUICK_STEPS", "RATIOS", "SUPERVISED", "TABLES", "Row", "Scale", "rows_of", "scale"]
 
 Training = tuple[str, tuple[str, ...]]  # its name and settings
 Figures = tuple[float, float, float, float]  # SIDE ×10⁻² and its deviation over images, MAD in degrees and its
@@ -42,6 +42,7 @@ SUPERVISED = (
 FULL = (0.793, 0.140, 16.51, 1.56)
 NO_CONFIDENCE = (0.829, 0.213, 16.39, 2.12)
 SURE, UNSURE = ("model.confidence=false",), ("model.confidence=true",)
+QUICK_STEPS = 8000  # after which the order of the rows holds
 LEARNED = "loss.features=self"  # of features that have to be learned first
 
 
@@ -92,6 +93,8 @@ def rows_of(table: str, quick: bool) -> tuple[Row, ...]:
 
 
 def scale(quick: bool, steps: int | None) -> Scale:
-    """Small runs for two CPU cores, or the paper's recipe; ``steps`` replaces the recipe's length."""
+    """Small runs for two CPU cores, or the paper's recipe; ``steps`` replaces their length."""
+    if quick:
+        return Scale("quick", "small", (f"optim.steps={steps or QUICK_STEPS}",), 1)
     length = () if steps is None else (f"optim.steps={steps}",)
-    return Scale("quick", "small", length, 1) if quick else Scale("full", "synfaces", length, 3)
+    return Scale("full", "synfaces", length, 3)
