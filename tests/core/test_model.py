@@ -168,6 +168,9 @@ def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
     assert any("flat" in sign for sign in symptoms(flat, 0.2))
     noisy = replace(good, free_depth=good.free_depth + 0.05 * torch.randn(4, 64, 64))
     assert any("noisy" in sign for sign in symptoms(noisy, 0.2))
+    folded = replace(good, free_depth=good.free_depth.clone())
+    folded.free_depth[:, :, 8:56:10] = 0.9
+    assert any("blades" in sign for sign in symptoms(folded, 0.2))
     turned = replace(good, view=torch.tensor([0.0, 0.0, 0.8, 0.0, 0.0, 0.0]).expand(4, 6))
     assert any("turned by as much" in sign for sign in symptoms(turned, 0.2))
     sides = replace(good, view=turned.view * torch.tensor([[1.0], [-1.0], [-1.0], [1.0]]))
@@ -176,7 +179,7 @@ def test_symptoms_name_what_is_wrong_and_are_silent_otherwise():
     assert any("every viewpoint is the same" in sign for sign in symptoms(still, 0.2))
     with warnings.catch_warnings(action="error"):
         assert not collapsed(turned.view[:1, :3])  # one image has no spread
-    for broken in (hollow, flat, noisy, turned, sides, still):
+    for broken in (hollow, flat, noisy, folded, turned, sides, still):
         assert all("; " in sign and "try " in sign for sign in symptoms(broken, 0.2))
 
 
