@@ -9,8 +9,6 @@ from torch import Tensor
 from .model import Factors
 
 STEEP = 0.08  # of the depth range in a pixel of 64; 2 % of the steps of sound shapes are steeper, 20 % of folded ones
-    0.08  # of the depth range in a pixel of 64: 2 % of the steps of sound shapes are steeper, a fifth of folded ones
-)
 
 __all__ = ["collapsed", "convexity", "symptoms"]
 
