@@ -8,9 +8,9 @@ from torch import Tensor
 
 from .model import Factors
 
-STEEP = 0.08  # of the depth range in a pixel of 64; 2 % of the steps of sound shapes are steeper, 20 % of folded ones
-
 __all__ = ["collapsed", "convexity", "symptoms"]
+
+STEEP = 0.08  # of the depth range in a pixel of 64; 2 % of the steps of sound shapes are steeper, 20 % of folded ones
 
 
 def convexity(depth: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
