@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stages.errors import OutputError, UsageError
 
-__all__ = ["check_output"]
+__all__ = ["check_output", "no_room"]
 
 
 def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
@@ -21,3 +21,9 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
             raise UsageError(path, "is what is to be read", "name another output")
     except OSError as error:
         raise OutputError(path, f"cannot be written ({error.strerror})", "choose another output") from error
+
+
+def no_room(error: OSError) -> OutputError:
+    """What to raise where temporary files cannot be written."""
+    what = f"could not be written ({error.strerror or error})"
+    return OutputError("temporary files", what, "free some space there, or set TMPDIR")

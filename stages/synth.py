@@ -83,8 +83,8 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
     elif request.morphable is not None:
         path = Path(request.morphable)
         kind, number = "morphable faces", MODEL_GENERATOR
-        parents = [{"name": path.name, "digest": file_sha256(path)}]
-        model = read_model(path)
+        digest = file_sha256(path)
+        parents, model = [{"name": path.name, "digest": digest}], _read_model(path, digest)
         extra = [] if model.landmarks is None else extra
     recipe = f"{kind}, generator {number}, {size} pixels" + (", perturbed" if request.perturb else "")
     recipe += f", {request.hard}" if request.hard else ""

@@ -4,6 +4,7 @@ Nothing vouches for such a file, and one flipped bit in HDF5's own structures ca
 copying is done by a child with little memory and a time limit, which follows no link and calls no plug-in.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -17,7 +18,8 @@ import h5py
 import numpy as np
 
 from stages.artifact.child import own_environment, own_module
-from stages.errors import InputError, OutputError
+from stages.errors import InputError
+from stages.outputs import no_room
 
 __all__ = ["file_sha256", "read_foreign"]
 
@@ -60,7 +62,7 @@ def read_foreign(path: str | os.PathLike, names: Sequence[str]) -> dict[str, np.
                 env=own_environment(),
             )
             if run.returncode == FULL:
-                raise _no_room("No space left on device")
+                raise no_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             if run.returncode:
                 raise InputError(path, *_complaint(run.stderr))
             copies.seek(0)
@@ -74,11 +76,7 @@ def _temporary_file() -> IO[bytes]:
     try:
         return tempfile.TemporaryFile()
     except OSError as error:
-        raise _no_room(error.strerror) from error
-
-
-def _no_room(reason: str | None) -> OutputError:
-    return OutputError("temporary files", f"could not be written ({reason})", "free some space there, or set TMPDIR")
+        raise no_room(error) from error
 
 
 def _complaint(stderr: bytes) -> tuple[str, str]:

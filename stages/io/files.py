@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, TextIO
 
 from stages.errors import OutputError
-from stages.outputs import check_output
+from stages.outputs import check_output, no_room
 
 __all__ = [
     "file_stems",
@@ -93,7 +93,7 @@ def temporary_folder() -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     except OSError as error:
-        raise OutputError("temporary files", _reason(error), "free some space there, or set TMPDIR") from error
+        raise no_room(error) from error
 
 
 @contextmanager
