@@ -107,6 +107,7 @@ def _settings(recipe: Recipe, step: int, count: int, device: torch.device) -> di
         "flip": loss.flip_start if early else loss.flip,
         "perceptual": loss.perceptual,
         "smooth": loss.smoothness,
+        "steep": loss.steepness,
         "yaw_spread": loss.yaw_spread and loss.yaw_spread * _yaw_share(step, loss.yaw_spread_steps),
         "yaw_weight": _yaw_weight(step, loss.yaw_spread_steps),
         "elevation": loss.elevation,

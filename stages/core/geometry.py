@@ -1,4 +1,4 @@
-"""Surface normals of a depth map, and the smoothness of one."""
+"""Surface normals of a depth map, and how rough and how steep one is."""
 
 import math
 from functools import lru_cache
@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from .camera import FOV, pixel_rays
 
-__all__ = ["depth_normals", "smoothness"]
+__all__ = ["depth_normals", "smoothness", "steepness"]
+
+STEEP = 0.04  # of what the depth may span, in a pixel of 64: noses stay below, and blades, as shapes fold into, do not
 
 
 def depth_normals(depth: Float[Tensor, "b h w"], fov: float = FOV) -> Float[Tensor, "b h w 3"]:
@@ -44,3 +46,14 @@ def _pixel_frame(height: int, width: int, fov: float, *, device, dtype) -> tuple
 def smoothness(depth: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """mean |∂_u d| + mean |∂_v d| over pixel steps."""
     return depth.diff(dim=2).abs().mean() + depth.diff(dim=1).abs().mean()
+
+
+def steepness(depth: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """mean (|∂_u d| - s)₊² / s + mean (|∂_v d| - s)₊² / s over pixel steps of a depth in shares of its range.
+
+    s is a slope of 0.04 in a pixel of 64: gentler steps are free, and what is steeper costs the more, unlike in
+    :func:`smoothness`, for which one high step is as good as many low ones.
+    """
+    limit = STEEP * 64 / depth.shape[-1]
+    steps = depth.diff(dim=2), depth.diff(dim=1)
+    return sum(((step.abs() - limit).relu().square() / limit).mean() for step in steps)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from . import losses
-from .geometry import smoothness
+from .geometry import smoothness, steepness
 from .model import Factors, Reconstruction, Sym3D
 from .search import search_view
 
@@ -24,6 +24,7 @@ def objective(
     flip: float = 0.5,
     perceptual: float = 1.0,
     smooth: float = 0.0,
+    steep: float = 0.0,
     features: nn.Module | None = None,
     yaw_spread: float | None = None,
     yaw_weight: float = 0.0,
@@ -34,11 +35,11 @@ def objective(
 ) -> tuple[dict[str, Float[Tensor, ""]], Factors, Reconstruction]:
     """The training loss (key ``total``) and its parts, with what they were computed from.
 
-    total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness, with λ_f ``flip``, λ_p ``perceptual``
-    and λ_sm ``smooth``; smoothness is of the depth's departure from the convex prior. ``yaw_spread`` (degrees) adds
-    :func:`losses.viewpoints`, its first term with ``yaw_weight``, of things seen from an ``elevation`` (degrees). The
-    reconstruction holds the plain branch first and the flipped one second (2B); a symmetric model has the plain one
-    only, because both are the same picture.
+    total = photo + λ_f·photo_flip + λ_p·(perc + λ_f·perc_flip) + λ_sm·smoothness + λ_st·steepness, with λ_f ``flip``,
+    λ_p ``perceptual``, λ_sm ``smooth`` and λ_st ``steep``; the last two are of the depth's departure from the convex
+    prior, in shares of its range. ``yaw_spread`` (degrees) adds :func:`losses.viewpoints`, its first term with
+    ``yaw_weight``, of things seen from an ``elevation`` (degrees). The reconstruction holds the plain branch first and
+    the flipped one second (2B); a symmetric model has the plain one only, because both are the same picture.
 
     ``trials`` as in :func:`search_view` are for the start of a training: on a template (:meth:`Sym3D.template`) they
     find the viewpoints that everything is rendered from, and the viewpoint network learns them (``search``).
@@ -76,10 +77,11 @@ def objective(
                 target = features(image)
             seen = by_side(features(reconstructed.flatten(0, 1)))
         add("perceptual", losses.perceptual, seen.float(), target.float(), factors.perceptual_confidence)
-    if smooth:
-        prior = model.metric_depth(torch.zeros_like(factors.free_depth[:1]))
-        parts["smoothness"] = smoothness((factors.free_depth - prior) / (model.depth_max - model.depth_min))
-        weights["smoothness"] = smooth
+    prior = model.metric_depth(torch.zeros_like(factors.free_depth[:1]))
+    relief = (factors.free_depth - prior) / (model.depth_max - model.depth_min)
+    for part, weight, roughness in (("smoothness", smooth, smoothness), ("steepness", steep, steepness)):
+        if weight:
+            parts[part], weights[part] = roughness(relief), weight
     if yaw_spread is not None:
         spread = math.radians(yaw_spread)
         above = None if elevation is None else math.radians(elevation)

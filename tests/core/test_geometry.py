@@ -5,7 +5,7 @@ import math
 import torch
 
 from stages.core.camera import pixel_rays
-from stages.core.geometry import depth_normals, smoothness
+from stages.core.geometry import depth_normals, smoothness, steepness
 from stages.core.lighting import shade
 
 
@@ -46,3 +46,19 @@ def test_smoothness_of_a_ramp_is_its_slope():
     ramp = 0.1 * torch.arange(6.0).expand(1, 6, 6)
     torch.testing.assert_close(smoothness(ramp), torch.tensor(0.1))
     torch.testing.assert_close(smoothness(ramp + ramp.mT), torch.tensor(0.2))
+
+
+def test_steepness_is_the_squared_excess_over_a_slope_that_shrinks_with_the_pixels():
+    along = torch.arange(64.0).expand(1, 64, 64)
+    assert steepness(0.039 * along) == 0
+    torch.testing.assert_close(steepness(0.06 * along), torch.tensor(0.02**2 / 0.04))
+    torch.testing.assert_close(steepness(0.06 * along - 0.07 * along.mT), torch.tensor((0.02**2 + 0.03**2) / 0.04))
+    finer = torch.arange(128.0).expand(1, 128, 128)
+    torch.testing.assert_close(steepness(0.03 * finer), torch.tensor(0.01**2 / 0.02))
+
+
+def test_one_blade_costs_more_than_the_ramp_of_its_height():
+    blade = torch.zeros(1, 64, 64).index_fill_(2, torch.arange(32, 64), 1.0)
+    ramp = torch.linspace(0, 1, 64).expand(1, 64, 64)
+    torch.testing.assert_close(smoothness(blade), smoothness(ramp))
+    assert steepness(blade) > 0 == steepness(ramp)

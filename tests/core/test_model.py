@@ -127,12 +127,23 @@ def test_a_mirrored_viewpoint_shows_the_mirror_image_of_what_is_symmetric():
     assert off.max() < 1e-3  # not 0: cells are cut in two along one diagonal, which a mirror turns
 
 
-def test_smoothness_is_of_the_departure_from_the_prior():
+def test_roughness_is_of_the_departure_from_the_prior():
     torch.manual_seed(0)
     model = Sym3D(64, NARROW, confidence=False, convex_prior=2.0)
     torch.nn.init.zeros_(model.netD.network[-1].weight)
-    parts, *_ = objective(model, torch.rand(1, 3, 64, 64), smooth=0.1)
-    assert parts["smoothness"] == 0
+    parts, *_ = objective(model, torch.rand(1, 3, 64, 64), smooth=0.1, steep=0.1)
+    assert parts["smoothness"] == parts["steepness"] == 0
+
+
+def test_steepness_has_a_weight_of_its_own():
+    torch.manual_seed(0)
+    model = Sym3D(64, NARROW, confidence=False)
+    with torch.no_grad():
+        model.netD.network[-1].weight.mul_(30)  # rough, as no new network is
+    parts, *_ = objective(model, torch.rand(1, 3, 64, 64), flip=0.0, steep=0.3)
+    assert parts["steepness"] > 0
+    assert "smoothness" not in parts
+    torch.testing.assert_close(parts["total"], parts["photo"] + 0.3 * parts["steepness"])
 
 
 def test_relighting_and_turning_replace_the_factors_own():

@@ -74,11 +74,12 @@ def test_geometry_and_losses_see_float32_only(trials, scene, monkeypatch):
 
     for name in ("photometric", "perceptual", "viewpoints"):
         monkeypatch.setattr(stages.core.objective.losses, name, watched(getattr(stages.core.objective.losses, name)))
-    monkeypatch.setattr(stages.core.objective, "smoothness", watched(stages.core.objective.smoothness))
+    for name in ("smoothness", "steepness"):
+        monkeypatch.setattr(stages.core.objective, name, watched(getattr(stages.core.objective, name)))
     monkeypatch.setattr(model, "render", watched(model.render))
-    settings = {"features": features, "smooth": 0.1, "yaw_spread": 20.0, "trials": trials, "precision": torch.bfloat16}
-    objective(model, image, **settings)
-    assert set(seen) == {"photometric", "perceptual", "viewpoints", "smoothness", "render"}
+    settings = {"features": features, "smooth": 0.1, "steep": 0.1, "yaw_spread": 20.0, "trials": trials}
+    objective(model, image, precision=torch.bfloat16, **settings)
+    assert set(seen) == {"photometric", "perceptual", "viewpoints", "smoothness", "steepness", "render"}
 
 
 def test_supervised_is_the_mean_error_of_depth_over_the_mask():
