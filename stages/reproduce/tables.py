@@ -38,6 +38,7 @@ SUPERVISED = (
     "loss.supervised=true",
     *(f"model.{key}=0" for key in ("max_rotation_degrees", "max_translation_xy", "border", "convex_prior")),
     *("model.confidence=false", "model.symmetric=false", "loss.features=none", "optim.search_steps=0"),
+    "loss.steepness=0",
 )
 FULL = (0.793, 0.140, 16.51, 1.56)
 NO_CONFIDENCE = (0.829, 0.213, 16.39, 2.12)
