@@ -91,7 +91,6 @@ def predict_upscaled(model: Sym3D, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _fields(image: Tensor, factors: Factors, seen: Reconstruction) -> dict[str, np.ndarray]:
-    light = torch.cat([factors.ambient[:, None], factors.diffuse[:, None], factors.light_direction], 1)
     maps = {
         "canonical_depth": factors.depth,
         "depth": seen.depth,
@@ -99,7 +98,7 @@ def _fields(image: Tensor, factors: Factors, seen: Reconstruction) -> dict[str, 
         "albedo": (factors.albedo / 2 + 0.5).permute(0, 2, 3, 1),
         "shading": seen.shading,
         "view": factors.view,
-        "light": light,
+        "light": factors.light,
         "reliability": reliability(image, seen.image, seen.valid),
     }
     if factors.confidence is not None:

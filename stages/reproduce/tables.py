@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["LEARNED", "QUICK_STEPS", "RATIOS", "SUPERVISED", "TABLES", "Row", "Scale", "rows_of", "scale"]
+__all__ = ["LEARNED", "QUICK_STEPS", "RATIOS", "SUPERVISED", "TABLES", "Figures", "Row", "Scale", "rows_of", "scale"]
 
 Training = tuple[str, tuple[str, ...]]  # its name and settings
 Figures = tuple[float, float, float, float]  # SIDE ×10⁻² and its deviation over images, MAD in degrees and its
