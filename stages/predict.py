@@ -5,15 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.artifact import Artifact
+from stages.artifact import SPLITS, Artifact
 from stages.core.inference import QuickSym3D
 from stages.core.model import Factors, Reconstruction, Sym3D
 from stages.core.reliability import reliability
 from stages.errors import InputError, UsageError
 
 __all__ = ["check_split", "predict", "predict_upscaled", "prediction_fields", "split_rows", "to_images", "to_tensor"]
-
-SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
 def check_split(split: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import RowWriter, file_sha256, make_provenance, read_foreign
+from stages.artifact import SPLITS, RowWriter, file_sha256, make_provenance, read_foreign
 from stages.data.cars import CAR_GENERATOR, CAR_NOISE, render_cars
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, FaceModel, build_model
@@ -28,7 +28,6 @@ FIELDS = ("image", "split", "name", "sha256", "depth", "mask", "view", "light")
 KINDS = ("faces", "cars")
 SIZES = (32, 64, 128, 256)
 DICE_THREADS = 3
-TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,9 @@ class SynthResult:
 
 def split_of(indices: Sequence[int]) -> np.ndarray:
     """Of ten consecutive images the ninth is for validation, the tenth for testing: whatever the count."""
-    return np.array([TRAIN] * 8 + [VALIDATION, TEST], np.uint8)[np.asarray(indices, np.int64) % 10]
+    return np.array([SPLITS[name] for name in (*["train"] * 8, "val", "test")], np.uint8)[
+        np.asarray(indices, np.int64) % 10
+    ]
 
 
 def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .model import Sym3D
+from stages.core.model import Sym3D
 
 __all__ = ["imitation"]
 

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import UpConv
-from .model import Factors, Sym3D
+from stages.core.layers import UpConv
+from stages.core.model import Factors, Sym3D
 
 __all__ = ["QuickSym3D"]
 

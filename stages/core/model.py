@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .camera import FOV, view_points, view_sources
-from .geometry import depth_normals
-from .lighting import shade
-from .losses import Gather, alone
-from .networks import Autoencoder, ConfidenceNet, Encoder
-from .raster import rasterise_depth
+from stages.core.camera import FOV, view_points, view_sources
+from stages.core.geometry import depth_normals
+from stages.core.lighting import shade
+from stages.core.losses import Gather, alone
+from stages.core.networks import Autoencoder, ConfidenceNet, Encoder
+from stages.core.raster import rasterise_depth
 
 __all__ = ["BORDER", "Factors", "Reconstruction", "Sym3D", "look"]
 

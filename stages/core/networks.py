@@ -11,8 +11,8 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import FromPoint, ToPoint, UpConv
-from .norm import GROUP, NormReLU
+from stages.core.layers import FromPoint, ToPoint, UpConv
+from stages.core.norm import GROUP, NormReLU
 
 __all__ = ["Autoencoder", "ConfidenceNet", "Encoder"]
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import FromPoint
-from .norm import GROUP
+from stages.core.layers import FromPoint
+from stages.core.norm import GROUP
 
 __all__ = ["widened"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import open_artifact
+from stages.artifact import SPLITS, open_artifact
 from stages.core.metrics import depth_correlation
 from stages.errors import InputError
 from stages.evaluate import EvaluateRequest
@@ -119,7 +119,7 @@ def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceR
 def _truth(path: Path) -> tuple[bool, np.ndarray]:
     """Whether there are depth maps to learn from, and the depth (N, 66) of the test images' key points."""
     with open_artifact(path, "sym3d.images") as data:
-        truth = data["keypoints"][:][data["split"][:] == 2, :, 2]
+        truth = data["keypoints"][:][data["split"][:] == SPLITS["test"], :, 2]
         if not len(truth):
             raise InputError(path, "has no image in its split 'test'", "make it larger")
         return "depth" in data and "mask" in data, truth
