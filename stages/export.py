@@ -131,8 +131,8 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         if maps_wanted:
             maps = export_maps(artifact, rows, request.out_dir, stems=stems, **drawn, report=report)
         if request.videos:
-            choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
-            videos = export_videos(artifact, rows, request.out_dir, stems=stems, **choices, report=report)
+            films = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
+            videos = export_videos(artifact, rows, request.out_dir, stems=stems, **films, report=report)
         if request.sheet:
             if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:
                 report.warn(f"{request.truth}: none of its images has the name of an item; no true depth is shown")

@@ -63,9 +63,8 @@ class SynthResult:
 
 def split_of(indices: Sequence[int]) -> np.ndarray:
     """Of ten consecutive images the ninth is for validation, the tenth for testing: whatever the count."""
-    return np.array([SPLITS[name] for name in (*["train"] * 8, "val", "test")], np.uint8)[
-        np.asarray(indices, np.int64) % 10
-    ]
+    of_ten = [SPLITS[name] for name in (*["train"] * 8, "val", "test")]
+    return np.array(of_ten, np.uint8)[np.asarray(indices, np.int64) % 10]
 
 
 def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:

@@ -74,17 +74,18 @@ class Sym3D(nn.Module):
     """The five networks and the renderer; without ``confidence`` or ``light`` four or three.
 
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
-    ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
-    tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
-    lit and turned the other way explains the images as well. Its middle is ``dome_below`` that of the image, as a share
-    of the height: for things that are nearest low down. ``symmetric`` makes canonical depth and albedo exactly
-    symmetric, each the mean of itself and its mirror image, and the viewpoint of a mirrored image the mirrored
-    viewpoint, which is left to explain what is not symmetric. ``mirrored`` names the maps that symmetry is assumed of.
-    Without ``light``, the albedo has all the shading to itself. ``border`` columns on the left and the right have a
-    fixed canonical depth.
-    ``align_corners`` False samples the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample
-    changed its default: the picture shrinks by (W-1)/W. ``he_init`` starts the light and viewpoint encoders from He's
-    initialisation.
+    ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees. ``border`` columns on the left and the right
+    have a fixed canonical depth, ``border_depth``, by default 0.7 d_max + 0.3 d_min. ``mirrored`` names the maps that
+    symmetry is assumed of. Without ``light``, the albedo has all the shading to itself. ``align_corners`` False samples
+    the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample changed its default: the picture
+    shrinks by (W-1)/W. Raises ValueError when the size is not 64 times a power of two.
+
+    Not in the paper, and off by default: ``convex_prior`` is the amplitude (before the tanh) of a fixed dome that
+    starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face lit and turned the other way
+    explains the images as well. Its middle is ``dome_below`` that of the image, as a share of the height: for things
+    that are nearest low down. ``symmetric`` makes canonical depth and albedo exactly symmetric, each the mean of itself
+    and its mirror image, and the viewpoint of a mirrored image the mirrored viewpoint, which is left to explain what is
+    not symmetric. ``he_init`` starts the light and viewpoint encoders from He's initialisation.
     """
 
     def __init__(
