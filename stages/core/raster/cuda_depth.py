@@ -133,10 +133,10 @@ def spread(
 @triton.jit
 def gather(sums, grad, total, BITS: tl.constexpr, BLOCK: tl.constexpr):
     """The sums of :func:`spread` as the gradient (B, V, 3); NaN for a vertex that got an infinity or a NaN."""
-    vertex = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = vertex < total
-    exponent = tl.load(sums + vertex, mask=inside, other=0)
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < total
+    exponent = tl.load(sums + at, mask=inside, other=0)
     unit = tl.where(exponent < INFINITE, _power(tl.maximum(exponent, BITS) + 1 - BITS), float("nan"))
-    tl.store(grad + 3 * vertex, tl.load(sums + total + vertex, mask=inside, other=0) * unit, mask=inside)
-    tl.store(grad + 3 * vertex + 1, tl.load(sums + 2 * total + vertex, mask=inside, other=0) * unit, mask=inside)
-    tl.store(grad + 3 * vertex + 2, tl.load(sums + 3 * total + vertex, mask=inside, other=0) * unit, mask=inside)
+    tl.store(grad + 3 * at, tl.load(sums + total + at, mask=inside, other=0) * unit, mask=inside)
+    tl.store(grad + 3 * at + 1, tl.load(sums + 2 * total + at, mask=inside, other=0) * unit, mask=inside)
+    tl.store(grad + 3 * at + 2, tl.load(sums + 3 * total + at, mask=inside, other=0) * unit, mask=inside)
