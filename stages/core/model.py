@@ -44,7 +44,7 @@ class Factors:
 
     @property
     def light(self) -> Float[Tensor, "b 5"]:
-        """Ambient, diffuse and direction in one."""
+        """Ambient, diffuse and direction as one tensor."""
         return torch.cat([self.ambient[:, None], self.diffuse[:, None], self.light_direction], 1)
 
     def flipped(self, names: Sequence[str] = ("depth", "albedo")) -> "Factors":
@@ -60,10 +60,13 @@ class Factors:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the factors look like from their viewpoint."""
+    """What the factors look like from their viewpoint.
+
+    Depths are clamped to [d_min - m, d_max + m], m = (d_max - d_min) / 2.
+    """
 
     image: Float[Tensor, "b 3 h w"]  # [-1, 1]; what lies outside `valid` is meaningless
-    depth: Float[Tensor, "b h w"]  # metres, in view, clamped to [d_min - m, d_max + m]; d_max + m where nothing is seen
+    depth: Float[Tensor, "b h w"]  # metres, in view; d_max + m where nothing is seen
     valid: Bool[Tensor, "b h w"]
     normal: Float[Tensor, "b h w 3"]  # canonical
     shading: Float[Tensor, "b h w"]  # canonical
