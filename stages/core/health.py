@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .model import Factors
+from stages.core.model import Factors
 
 __all__ = ["collapsed", "convexity", "symptoms"]
 
