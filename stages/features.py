@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.artifact import Artifact, make_provenance, open_artifact, origin_difference, write_artifact
+from stages.artifact import SPLITS, Artifact, make_provenance, open_artifact, origin_difference, write_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.core.perceptual import VGG16Features
 from stages.data.batches import batch_rows
@@ -30,7 +30,6 @@ from stages.progress import Report, Silent
 
 __all__ = ["FeaturesRequest", "FeaturesResult", "run"]
 
-TRAIN, VALIDATION = 0, 1
 VIEWS, HELD_OUT = 4, 5  # what random numbers are for, after those of stages.data.batches
 PLACES = 40  # of each picture; more would make neighbours the rule
 TEMPERATURE = 0.15  # of cosines
@@ -178,7 +177,7 @@ def _find_before(out: Path, provenance: dict) -> Path | None:
 def _load(images: Artifact, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """uint8 (N, S, S, 3) to learn from, and at most ``SAMPLE`` held-out ones."""
     split = images["split"][:]
-    train, held_out = (np.flatnonzero(split == which) for which in (TRAIN, VALIDATION))
+    train, held_out = (np.flatnonzero(split == which) for which in (SPLITS["train"], SPLITS["val"]))
     if len(train) < batch:
         raise InputError(images.path, f"has {len(train)} training images for batches of {batch}", "lower --batch")
     if not len(held_out):
