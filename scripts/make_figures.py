@@ -58,13 +58,13 @@ def warp_figure() -> list[dict]:
     mesh = lines * interpolate(_shading(scene), (2 * CELL, 2 * CELL), mode="bicubic")
     grid = torch.ones_like(scene.albedo)
     grid[:, ::6], grid[:, :, ::6] = 0.2, 0.2
-    picture, depth = _look(scene, lit(scene)[0])
+    picture, depth, valid = _look(scene, lit(scene)[0])
     return [
         {
             "canonical image": _byte(lit(scene)[0]),
             "its mesh": canvas.draw(scene, yaw_views([0]), mesh.expand(1, 3, -1, -1), fov=scene.fov)[0],
             "turned": canvas.draw(scene, scene.view[None], mesh.expand(1, 3, -1, -1), fov=scene.fov)[0],
-            "its depth": colour_depth(depth, depth < model.loaded.model.background_depth),
+            "its depth": colour_depth(depth, valid),
             "where it looks": _look(scene, grid)[0],
             "colours fetched": picture,
             "image": images[-1],
@@ -119,11 +119,11 @@ def hollow_figure() -> list[dict]:
     ]
 
 
-def _look(scene: Scene, picture: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """A canonical picture (3, S, S) on the scene's surface as its photograph shows it, uint8 (S, S, 3), and the depth
-    there in metres (S, S), by the method's own renderer."""
+def _look(scene: Scene, picture: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A canonical picture (3, S, S) on the scene's surface as its photograph shows it, uint8 (S, S, 3), the depth
+    there in metres (S, S) and where there is one (S, S), by the method's own renderer."""
     seen, depth, valid = model.loaded.model.look(scene.depth[None], picture[None] * 2 - 1, scene.view[None])
-    return to_images(seen * valid[:, None])[0], depth[0].numpy()
+    return to_images(seen * valid[:, None])[0], depth[0].numpy(), valid[0].numpy()
 
 
 def _shading(scene: Scene) -> torch.Tensor:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from stages.core.model import Factors, Reconstruction
-from stages.core.scene import Scene, light_from, lit, with_photo
+from stages.core.scene import Scene, changed_light, lit, with_photo
 from stages.core.view import FOV, yaw_views
 from stages.device import pick_device
 from stages.entries import gather
@@ -115,8 +115,7 @@ class Model:
 
     def scenes(self, images: np.ndarray, factors: Factors) -> list[Scene]:
         """Each image and its factors as one thing to be turned, relit and exported: colours in [0, 1], on the CPU."""
-        light = torch.cat([factors.ambient[:, None], factors.diffuse[:, None], factors.light_direction], 1)
-        parts = (to_tensor(images) / 2 + 0.5, factors.depth, factors.albedo / 2 + 0.5, light, factors.view)
+        parts = (to_tensor(images) / 2 + 0.5, factors.depth, factors.albedo / 2 + 0.5, factors.light, factors.view)
         return [Scene(*row, self.loaded.model.fov) for row in zip(*(part.cpu() for part in parts), strict=True)]
 
 
@@ -151,13 +150,7 @@ def with_light(
 
     The model's albedo is blurred. For the photograph's own detail, ``with_photo(scene)`` before.
     """
-    light = scene.light.clone()
-    if lamp is not None:
-        light = light_from(*lamp, *light[:2].tolist())
-    for place, value in enumerate((ambient, diffuse)):
-        if value is not None:
-            light[place] = value
-    return replace(scene, light=light)
+    return replace(scene, light=changed_light(scene.light, lamp, ambient, diffuse))
 
 
 def save_mesh(scene: Scene, path: str | Path, *, shaded: bool = False) -> list[Path]:

@@ -10,7 +10,7 @@ import torch
 
 from stages.artifact import Artifact, open_artifact
 from stages.core.blend import picture_scale, relit_factor, turned_picture
-from stages.core.scene import light_from
+from stages.core.scene import changed_light
 from stages.errors import InputError, UsageError
 from stages.io.files import hold_file
 from stages.io.meshes import build_mesh
@@ -99,12 +99,7 @@ def _rows_of(request: CompositeRequest, prediction: Artifact, photographs: Photo
 def _relight(picture: np.ndarray, prediction: Artifact, row: int, request: CompositeRequest) -> None:
     fields = ("canonical_depth", "depth", "valid", "view", "light")
     *maps, old = (torch.from_numpy(prediction[field][row]) for field in fields)
-    new = old.clone()
-    if request.lamp is not None:
-        new = light_from(*request.lamp, *new[:2].tolist())
-    for at, value in enumerate((request.ambient, request.diffuse)):
-        if value is not None:
-            new[at] = value
+    new = changed_light(old, request.lamp, request.ambient, request.diffuse)
     factor = relit_factor(*maps, old, new, float(prediction.attrs["fov"])).numpy()
     window, (grown,) = _fit(picture, place_of(prediction, row)[2], 1.0, factor)
     window[:] = (window * grown[..., None]).clip(0, 255).round()

@@ -208,16 +208,23 @@ def _sheet(target: Judged, scores: dict[str, np.ndarray], metric: str, report: R
     chosen = {"worst": order[:each], "best": order[::-1][:each] if len(order) > 1 else order[:0]}
     names, lines, labels = target.data.strings("name"), [], []
     with report.task("sheet", total=sum(map(len, chosen.values()))) as task:
-        for kind, rank, at in ((kind, rank, at) for kind, places in chosen.items() for rank, at in enumerate(places)):
-            item = {field: values[0] for field, values in target.items(np.array([at])).items()}
-            row, truth = target.rows[at], None
-            if "depth" in target.data:
-                depth, foreground = true_depth(target.data, np.array([row]))
-                truth = torch.where(foreground, depth, 0)[0].numpy()
-            lines.append(item_pictures(item, names[row], depth_range=target.depth_range, fov=target.fov, truth=truth))
-            labels.append(" · ".join([f"{kind} {rank + 1}", names[row], *_shown(scores, at, metric)]))
-            task.advance()
+        for kind, places in chosen.items():
+            for rank, at in enumerate(places, 1):
+                name = names[target.rows[at]]
+                lines.append(_line(target, at, name))
+                labels.append(" · ".join([f"{kind} {rank}", name, *_shown(scores, at, metric)]))
+                task.advance()
     return contact_sheet(lines, labels)
+
+
+def _line(target: Judged, at: int, name: str) -> dict[str, np.ndarray]:
+    """The pictures of one image, with its true depth where there is one."""
+    item = {field: values[0] for field, values in target.items(np.array([at])).items()}
+    truth = None
+    if "depth" in target.data:
+        depth, foreground = true_depth(target.data, target.rows[at : at + 1])
+        truth = torch.where(foreground, depth, 0)[0].numpy()
+    return item_pictures(item, name, depth_range=target.depth_range, fov=target.fov, truth=truth)
 
 
 def _shown(scores: dict[str, np.ndarray], at: int, metric: str) -> list[str]:

@@ -13,18 +13,17 @@ from stages.io.claims import claim_stems
 from stages.io.files import file_stems, hold_folder
 from stages.io.maps import DEPTHS
 from stages.io.meshes import check_choices
-from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.io.pictures import SHEET_FIELDS, contact_sheet, item_pictures, write_png
 from stages.io.threads import chunks
-from stages.meshing import MESH_FIELDS, check_maps, export_maps, export_meshes, mesh_choices
+from stages.meshing import check_maps, export_maps, export_meshes, mesh_choices
 from stages.motions import check_videos, export_videos
 from stages.photographs import Photographs, open_photographs
 from stages.progress import Report, Silent
 from stages.scenes import BACKGROUND, make_canvas
 from stages.selection import item_names, select_rows, subset_mark
 
-__all__ = ["ExportRequest", "ExportResult", "run"]
+__all__ = ["ExportRequest", "ExportResult", "draw_sheet", "run"]
 
-SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
 SHEET_ROWS = 40  # on a page
 
 
@@ -132,8 +131,8 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         if maps_wanted:
             maps = export_maps(artifact, rows, request.out_dir, stems=stems, **drawn, report=report)
         if request.videos:
-            choices = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
-            videos = export_videos(artifact, rows, request.out_dir, stems=stems, **choices, report=report)
+            films = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
+            videos = export_videos(artifact, rows, request.out_dir, stems=stems, **films, report=report)
         if request.sheet:
             if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:
                 report.warn(f"{request.truth}: none of its images has the name of an item; no true depth is shown")

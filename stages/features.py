@@ -1,7 +1,9 @@
-"""Stage: learn perceptual features from the images themselves, by telling how crops of them are turned, as RotNet.
+"""Stage: learn perceptual features from the images themselves, by finding places in them again in another light.
 
-The encoder has VGG16's shape, so that the perceptual loss can compare its relu3_3 in place of VGG16's. As in training,
-a step follows from (seed, step) alone, so that a resumed run on a CPU ends with the same bits.
+Of all places in a batch of pictures, which is this one? (InfoNCE, as in dense contrastive learning.) What answers that
+changes steadily as a picture shifts or blurs and little with light, as VGG16's features do: their distance leads a
+training home. The encoder has VGG16's shape, so that the perceptual loss can compare its relu3_3 in place of VGG16's.
+As in training, a step follows from (seed, step) alone, so that a resumed run on a CPU ends with the same bits.
 """
 
 import math
@@ -13,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.artifact import Artifact, make_provenance, open_artifact, origin_difference, write_artifact
+from stages.artifact import SPLITS, Artifact, make_provenance, open_artifact, origin_difference, write_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.core.perceptual import VGG16Features
 from stages.data.batches import batch_rows
-from stages.data.turns import quarter_turns, random_crops
+from stages.data.views import other_light, random_crops
 from stages.device import fast_precision, flushing_denormals, pick_device
 from stages.errors import DivergedError, InputError, StaleError, UsageError
 from stages.interrupt import stop_requested
@@ -29,8 +31,9 @@ from stages.progress import Report, Silent
 
 __all__ = ["FeaturesRequest", "FeaturesResult", "run"]
 
-TRAIN, VALIDATION = 0, 1
-CROPS, HELD_OUT = 4, 5  # what random numbers are for, after those of stages.data.batches
+VIEWS, HELD_OUT = 4, 5  # what random numbers are for, after those of stages.data.batches
+PLACES = 40  # of each picture; more would make neighbours the rule
+TEMPERATURE = 0.15  # of cosines
 RATE, WARM_UP, CLIP = 1e-3, 0.1, 1.0  # Adam's highest rate, the share of steps until then; largest gradient norm
 SAVE_EVERY, MOST_STEPS = 200, 10**9
 SAMPLE = 1000  # images that means, and the accuracy, are taken over
@@ -39,13 +42,14 @@ SAMPLE = 1000  # images that means, and the accuracy, are taken over
 @dataclass(frozen=True)
 class FeaturesRequest:
     """images: the ``sym3d.images`` file to learn from; out: the ``sym3d.features`` file to write; width: multiplies the
-    channels of VGG16; steps of ``batch`` images each; device: "cpu", "cuda", or None for the best there is."""
+    channels of VGG16; steps of ``batch`` images each, all seen twice; device: "cpu", "cuda", or None for the best there
+    is."""
 
     images: Path
     out: Path
     width: float = 0.25
-    steps: int = 2000
-    batch: int = 64
+    steps: int = 1000
+    batch: int = 32
     seed: int = 0
     overwrite: bool = False
     device: str | None = None
@@ -53,27 +57,41 @@ class FeaturesRequest:
 
 @dataclass(frozen=True)
 class FeaturesResult:
-    """accuracy: share of held-out crops whose turn was told, 0.25 by chance; trained: steps that this run took."""
+    """accuracy: share of places in held-out pictures that were found again among those of a batch, and what chance
+    would find; trained: steps that this run took."""
 
     out: Path
     accuracy: float
+    chance: float
     trained: int
 
 
-class _Turns(nn.Module):
-    """Encoder, mean over the picture, one linear layer: how far is it turned? (N, 4) logits."""
+class _Finder(nn.Module):
+    """Which of all places in a batch of pictures is this one, now that the light is another?"""
 
     def __init__(self, encoder: VGG16Features, size: int):
         super().__init__()
         self.encoder, self.size = encoder.requires_grad_(True), size
-        self.head = nn.Linear(encoder.channels, 4)
         for layer in encoder.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.encoder(image).mean((2, 3)))
+    def forward(self, images: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """(K, K) logits: row i compares a place, seen in one light, with K places in another. And (K,) which it is."""
+        crops = random_crops(images, rng)
+        views = torch.cat([other_light(crops, rng), other_light(crops, rng)])
+        precision = fast_precision(images.device)
+        with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
+            features = self.encoder(views.contiguous(memory_format=torch.channels_last))
+        features = features.float().flatten(2).movedim(1, 2)  # (2N, places, channels)
+        places = torch.from_numpy(rng.random((len(images), features.shape[1])).argsort(1)[:, :PLACES])
+        chosen = places.to(features.device).repeat(2, 1)[:, :, None].expand(-1, -1, features.shape[2])
+        features = features.gather(1, chosen).flatten(0, 1)
+        # Every channel counts as much, and no two places are alike because all features are positive.
+        features = F.normalize((features - features.mean(0)) / (features.std(0) + 1e-3), dim=1)
+        one, other = features.chunk(2)
+        return one @ other.T / TEMPERATURE, torch.arange(len(one), device=one.device)
 
 
 def run(request: FeaturesRequest, *, report: Report | None = None) -> FeaturesResult:
@@ -94,12 +112,13 @@ def run(request: FeaturesRequest, *, report: Report | None = None) -> FeaturesRe
         hold_file(request.out, [request.images]),
     ):
         check_output(request.out.with_name(f"{request.out.name}.training.partial"))  # the longest of the names it takes
-        recipe = f"quarter turns, width {request.width:g}, {request.steps} steps of {request.batch}"
+        recipe = f"places in other light, width {request.width:g}, {request.steps} steps of {request.batch}"
         provenance = make_provenance(recipe=recipe, seed=request.seed, parents=[images])
         before = None if request.overwrite else _find_before(request.out, provenance)
         if before == request.out:
             with open_artifact(before, "sym3d.features") as done:
-                return FeaturesResult(before, float(done.attrs["accuracy"]), 0)
+                accuracy, size = float(done.attrs["accuracy"]), int(done.attrs["size"])
+                return FeaturesResult(before, accuracy, _chance(request.batch, size), 0)
         return _train(request, images, before, provenance, report or Silent())
 
 
@@ -110,7 +129,7 @@ def _train(
     train, held_out = _load(images, request.batch, device)
     mean, std = _colours(train)
     torch.manual_seed(request.seed)
-    model = _Turns(VGG16Features(request.width, mean, std), train.shape[1])
+    model = _Finder(VGG16Features(request.width, mean, std), train.shape[1])
     model.to(device, memory_format=torch.channels_last)
     state = TrainingState(model, None, torch.optim.Adam(model.parameters(), fused=True))
     if before:
@@ -135,7 +154,7 @@ def _train(
     attrs = {"width": request.width, "size": model.size, "accuracy": accuracy}
     write_artifact(request.out, "sym3d.features", arrays, provenance=provenance, attrs=attrs)
     unfinished.unlink(missing_ok=True)
-    return FeaturesResult(request.out, accuracy, state.step - start)
+    return FeaturesResult(request.out, accuracy, _chance(request.batch, model.size), state.step - start)
 
 
 def _unfinished(out: Path) -> Path:
@@ -162,7 +181,7 @@ def _find_before(out: Path, provenance: dict) -> Path | None:
 def _load(images: Artifact, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """uint8 (N, S, S, 3) to learn from, and at most ``SAMPLE`` held-out ones."""
     split = images["split"][:]
-    train, held_out = (np.flatnonzero(split == which) for which in (TRAIN, VALIDATION))
+    train, held_out = (np.flatnonzero(split == which) for which in (SPLITS["train"], SPLITS["val"]))
     if len(train) < batch:
         raise InputError(images.path, f"has {len(train)} training images for batches of {batch}", "lower --batch")
     if not len(held_out):
@@ -182,8 +201,8 @@ def _step(state: TrainingState, images: Tensor, request: FeaturesRequest) -> Ten
     """One step of Adam; returns the loss. The rate rises linearly, then falls to nothing along a cosine."""
     step, model = state.step, state.model
     rows = batch_rows(request.seed, step, len(images), request.batch).to(images.device)
-    crops = random_crops(to_tensor(images[rows]), np.random.default_rng([request.seed, step, CROPS]))
-    loss = F.cross_entropy(*_judge(model, crops))
+    logits, same = model(to_tensor(images[rows]), np.random.default_rng([request.seed, step, VIEWS]))
+    loss = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
     state.optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -194,23 +213,18 @@ def _step(state: TrainingState, images: Tensor, request: FeaturesRequest) -> Ten
     return loss.detach()
 
 
-def _judge(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, 4) logits for images turned here, and (N,) how far they were."""
-    turned, turns = quarter_turns(images)
-    precision = fast_precision(images.device)
-    with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
-        logits = model(turned.contiguous(memory_format=torch.channels_last))
-    return logits.float(), turns
+def _chance(batch: int, size: int) -> float:
+    return 1 / (batch * min(PLACES, (size // 4) ** 2))
 
 
 @torch.no_grad()
 def _accuracy(model: nn.Module, images: Tensor, request: FeaturesRequest) -> float:
-    """Share of crops, one of each held-out image at each turn, whose turn is told."""
-    rng, right = np.random.default_rng([request.seed, 0, HELD_OUT]), 0
+    """Share of places in held-out images that are most like themselves, among those of ``batch`` images."""
+    rng, found = np.random.default_rng([request.seed, 0, HELD_OUT]), []
     for some in images.split(request.batch):
-        logits, turns = _judge(model, random_crops(to_tensor(some).repeat_interleave(4, 0), rng))
-        right += (logits.argmax(1) == turns).sum().item()
-    return right / (4 * len(images))
+        logits, same = model(to_tensor(some), rng)
+        found.append(logits.argmax(1) == same)
+    return torch.cat(found).float().mean().item()
 
 
 @torch.no_grad()

@@ -19,17 +19,16 @@ from stages.io.crops import Crop, parse_crop
 from stages.io.files import file_stems, hold_folder, safe_stem
 from stages.io.images import UnusableError
 from stages.io.meshes import check_choices
-from stages.io.pictures import contact_sheet, item_pictures, write_png
+from stages.io.pictures import SHEET_FIELDS, contact_sheet, item_pictures, write_png
 from stages.loading import Loaded, load_model
-from stages.meshing import MESH_FIELDS, export_meshes, mesh_choices
+from stages.meshing import export_meshes, mesh_choices
 from stages.photographs import Photographs
 from stages.predict import check_split, predict, prediction_fields
 from stages.progress import Report, Silent
 
-__all__ = ["InferRequest", "InferResult", "run"]
+__all__ = ["InferRequest", "InferResult", "crop_of", "run"]
 
 MOST_SHEET_ROWS = 12
-SHEET_FIELDS = (*MESH_FIELDS, "image", "reconstruction", "shading", "depth", "valid")
 
 
 @dataclass(frozen=True)

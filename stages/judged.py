@@ -10,18 +10,14 @@ import numpy as np
 from stages.artifact import Artifact, open_artifact
 from stages.device import pick_device
 from stages.errors import InputError, StaleError, UsageError
+from stages.io.pictures import SHEET_FIELDS
 from stages.loading import Loaded, load_model
 from stages.predict import predict, predict_upscaled, split_rows
 from stages.progress import Report
 from stages.recipe import Recipe, find_images, parse_recipe
 from stages.truth import open_truth
 
-__all__ = ["SHEET_FIELDS", "Judged", "open_judged"]
-
-SHEET_FIELDS = (
-    *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
-    *("depth", "valid"),
-)
+__all__ = ["Judged", "open_judged"]
 
 
 @dataclass(frozen=True)

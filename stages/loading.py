@@ -24,11 +24,13 @@ __all__ = [
     "Loaded",
     "build_features",
     "build_model",
+    "check_shapes",
     "differences",
     "find_checkpoint",
     "find_target",
     "load_model",
     "load_weights",
+    "recipe_of",
     "start_from",
 ]
 

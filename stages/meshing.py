@@ -14,7 +14,7 @@ from stages.io.meshes import build_mesh, export_name, write_meshes
 from stages.photographs import Photographs, texture_from
 from stages.progress import Report
 
-__all__ = ["MESH_FIELDS", "check_maps", "export_maps", "export_meshes", "mesh_choices"]
+__all__ = ["check_maps", "export_maps", "export_meshes", "mesh_choices"]
 
 MESH_FIELDS = ("canonical_depth", "albedo", "canonical_image", "view")
 

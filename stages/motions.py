@@ -13,13 +13,14 @@ from stages.core.camera import rotation
 from stages.core.geometry import depth_normals
 from stages.core.lighting import shade
 from stages.core.scene import Scene, light_from, lit, with_photo
+from stages.core.texture import smoothstep
 from stages.core.view import FOV, yaw_views
 from stages.errors import UsageError
 from stages.io.video import VIDEO_FORMATS, write_video
 from stages.progress import Report
 from stages.scenes import Canvas, usable_scenes
 
-__all__ = ["FRAMES", "MOTIONS", "check_videos", "circling_lights", "export_videos"]
+__all__ = ["FRAMES", "MOTIONS", "check_videos", "circling_lights", "export_videos", "light", "swing"]
 
 FRAMES = 60  # of every video, and all of them loop without a jerk
 SWING, TURN = 40.0, 90.0  # degrees to either side
@@ -42,7 +43,7 @@ def turntable(scene: Scene, frames: int, canvas: Canvas) -> np.ndarray:
 def frontal(scene: Scene, frames: int, canvas: Canvas) -> np.ndarray:
     """The photograph loses its background, turns to face the viewer, and goes back."""
     there = 1 - (2 * torch.arange(frames) / frames - 1).abs()  # 0 → 1 → 0
-    fade, turn = _eased(there / 0.3), _eased((there - 0.3) / 0.5)
+    fade, turn = smoothstep(there / 0.3), smoothstep((there - 0.3) / 0.5)
     textures = lit(with_photo(scene))
     drawn = canvas.draw(scene, scene.view * (1 - turn)[:, None], textures, fov=scene.fov)
     fade = fade.numpy()[:, None, None, None]
@@ -129,11 +130,6 @@ def export_videos(
 def _swinging(frames: int) -> Tensor:
     """(frames, 6): 0 → right → 0 → left → 0 as a pendulum moves."""
     return yaw_views(SWING * (2 * math.pi * torch.arange(frames) / frames).sin())
-
-
-def _eased(t: Tensor) -> Tensor:
-    t = t.clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _wires(scene: Scene, size: int) -> Tensor:

@@ -5,15 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.artifact import Artifact
+from stages.artifact import SPLITS, Artifact
 from stages.core.inference import QuickSym3D
 from stages.core.model import Factors, Reconstruction, Sym3D
 from stages.core.reliability import reliability
 from stages.errors import InputError, UsageError
 
 __all__ = ["check_split", "predict", "predict_upscaled", "prediction_fields", "split_rows", "to_images", "to_tensor"]
-
-SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
 def check_split(split: str) -> None:
@@ -91,7 +89,6 @@ def predict_upscaled(model: Sym3D, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _fields(image: Tensor, factors: Factors, seen: Reconstruction) -> dict[str, np.ndarray]:
-    light = torch.cat([factors.ambient[:, None], factors.diffuse[:, None], factors.light_direction], 1)
     maps = {
         "canonical_depth": factors.depth,
         "depth": seen.depth,
@@ -99,7 +96,7 @@ def _fields(image: Tensor, factors: Factors, seen: Reconstruction) -> dict[str, 
         "albedo": (factors.albedo / 2 + 0.5).permute(0, 2, 3, 1),
         "shading": seen.shading,
         "view": factors.view,
-        "light": light,
+        "light": factors.light,
         "reliability": reliability(image, seen.image, seen.valid),
     }
     if factors.confidence is not None:

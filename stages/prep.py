@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.artifact import RowWriter, make_provenance, open_artifact
+from stages.artifact import SPLITS, RowWriter, make_provenance, open_artifact
 from stages.data.perturb import perturb
 from stages.data.three_dfaw import WIDE
 from stages.errors import InputError, UsageError
@@ -28,13 +28,12 @@ from stages.landmarks import Faces, pair_faces
 from stages.outputs import check_output
 from stages.progress import Report, Silent
 
-__all__ = ["SIZES", "SPLITS", "PrepRequest", "PrepResult", "run", "split_of"]
+__all__ = ["SIZES", "PrepRequest", "PrepResult", "run", "split_of"]
 
 SIZES = (64, 128, 256)
 LAYOUTS = ("photographs", "3dfaw")
 ABOUT_POINTS = Crop("landmarks", WIDE)
 SHOWN = 20  # skipped files that are named on the screen
-SPLITS = ("train", "val", "test")  # by their code in the artifact
 TRAIN, VAL = 0.8, 0.1  # the rest is test
 CHUNK = 64  # pictures of 64 pixels, fewer of larger ones: one job of one thread, one write
 
@@ -87,7 +86,7 @@ def split_of(sha256: str) -> int:
     The first 8 bytes as a fraction of 2⁶⁴: below 0.8 train (0), below 0.9 val (1), else test (2).
     """
     fraction = int(sha256[:16], 16) / 2**64
-    return 0 if fraction < TRAIN else 1 if fraction < TRAIN + VAL else 2
+    return SPLITS["train" if fraction < TRAIN else "val" if fraction < TRAIN + VAL else "test"]
 
 
 def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
@@ -267,7 +266,7 @@ def _summarise(path: Path, size: int, already_complete: bool, report: Report) ->
     result = PrepResult(
         path=path,
         count=len(split),
-        splits={name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
+        splits={name: int((split == code).sum()) for name, code in SPLITS.items()},
         skipped=skipped,
         upscaled=int((np.minimum(width, height) < size - 0.5).sum()),
         squeezed=int((np.abs(width - height) > 0.01 * np.maximum(width, height)).sum()),

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stages.artifact import open_artifact
-from stages.core.scene import Scene, light_from, lit, with_photo
+from stages.core.scene import Scene, changed_light, lit, with_photo
 from stages.edited import edited_meshes, edited_prediction
 from stages.errors import UsageError
 from stages.io.claims import claim_stems
@@ -116,7 +115,8 @@ def run(request: RelightRequest, *, report: Report = Silent()) -> RelightResult:
                 put = writers.enter_context(edited_prediction(path, prediction, [*items.values()], whole, report))
             for row, scene in usable_scenes(prediction, rows, report):
                 scene = with_photo(scene) if request.photo else scene
-                relit = replace(scene, light=_light(request, prediction["light"][givers[row]]))
+                given = torch.from_numpy(prediction["light"][givers[row]])
+                relit = replace(scene, light=changed_light(given, request.lamp, request.ambient, request.diffuse))
                 if path:
                     put(items[row], row, relit)
                     for title, view in (("", relit.view), (".frontal", torch.zeros(6))):
@@ -150,15 +150,6 @@ def _givers(request: RelightRequest, names: Sequence[str], rows: Sequence[int]) 
     if request.source not in names:
         raise UsageError(f"--from {request.source!r}", "no item has this name", f"the first one is {names[0]!r}")
     return dict.fromkeys(rows, names.index(request.source))
-
-
-def _light(request: RelightRequest, given: np.ndarray) -> Tensor:
-    """(5,): what is asked for, and for the rest what is given."""
-    ambient = float(given[0]) if request.ambient is None else request.ambient
-    diffuse = float(given[1]) if request.diffuse is None else request.diffuse
-    if request.lamp is None:
-        return torch.tensor([ambient, diffuse, *map(float, given[2:])])
-    return light_from(*request.lamp, ambient, diffuse)
 
 
 def _change(request: RelightRequest, giver: str) -> str:

@@ -15,9 +15,9 @@ from stages.artifact import SCHEMAS, Artifact, file_sha256, open_artifact
 from stages.errors import InputError, MissingPartError, StaleError, UsageError
 from stages.io.sources import printable
 from stages.io.weights import find_vgg16
-from stages.loading import shipped_models
 from stages.progress import Report
 from stages.recipe import Recipe, parse_recipe
+from stages.shipped import shipped_models
 
 __all__ = ["Past", "check_new", "checkpoint_again", "differences", "find_parents", "read_past"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import RowWriter, file_sha256, make_provenance, read_foreign
-from stages.data.cars import CAR_GENERATOR, CAR_NOISE, car_batch_size, render_cars
+from stages.artifact import SPLITS, RowWriter, file_sha256, make_provenance, read_foreign
+from stages.data.cars import CAR_GENERATOR, CAR_NOISE, render_cars
 from stages.data.draws import NOISE, Draws
 from stages.data.face_model import DATASETS, FaceModel, build_model
 from stages.data.faces import GENERATOR, batch_size, draw_scene, render_batch
@@ -29,7 +29,6 @@ KINDS = ("faces", "cars")
 SIZES = (32, 64, 128, 256)
 DICE_THREADS = 3
 MOST = 10**9  # images
-TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ class SynthResult:
 
 def split_of(indices: Sequence[int]) -> np.ndarray:
     """Of ten consecutive images the ninth is for validation, the tenth for testing: whatever the count."""
-    return np.array([TRAIN] * 8 + [VALIDATION, TEST], np.uint8)[np.asarray(indices, np.int64) % 10]
+    of_ten = [SPLITS[name] for name in (*["train"] * 8, "val", "test")]
+    return np.array(of_ten, np.uint8)[np.asarray(indices, np.int64) % 10]
 
 
 def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
@@ -134,10 +134,11 @@ def draw(
     splitting; for a GPU they only throw the dice (a tenth of a millisecond an image), all else happens there.
     """
     seed, size, device = request.seed, request.size, torch.device(request.device)
+    at_once = batch_size(size, device)
     if request.kind == "cars":
-        at_once, noise, render = car_batch_size(size, device), CAR_NOISE, render_cars
+        noise, render = CAR_NOISE, render_cars
     else:
-        at_once, noise, scene = batch_size(size, device), NOISE, draw_scene
+        noise, scene = NOISE, draw_scene
         if model is not None:
             at_once, noise = model_batch_size(size, device), NOISE + extra_noise(model)
             scene = partial(draw_model_scene, model.to(device))

@@ -16,13 +16,7 @@ from stages.artifact import make_provenance
 from stages.checkpoint import TrainingState, restore, save, save_patiently
 from stages.core.model import Sym3D
 from stages.device import flushing_denormals, pick_device
-from stages.errors import (
-    DivergedError,
-    MissingPartError,
-    OutputError,
-    PeerLostError,
-    StaleError,
-)
+from stages.errors import DivergedError, MissingPartError, OutputError, PeerLostError, StaleError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import best_of, best_so_far, forget_others, keep_previous, numbered, score_of
@@ -35,7 +29,7 @@ from stages.recorded import performer
 from stages.same_run import check_same_run
 from stages.steps import Losses, note_skipped, read_losses, take_step
 from stages.training_data import TrainingData, load_training_data
-from stages.training_log import append, next_row
+from stages.training_log import append, last_metrics, next_row, status_of
 from stages.validation import validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
@@ -210,7 +204,7 @@ def _train(
                 if shown and board is not None:
                     for key, value in state.log[-1].items():
                         board.add_scalar(key, value, state.step)
-                task.advance(1, _status(state.log))
+                task.advance(1, status_of(state.log))
             if state.step < total:
                 keep()
                 report.note(
@@ -227,7 +221,7 @@ def _train(
                 f"another process of this training went away after step {state.step}",
                 "start all of them again with the same command to resume",
             ) from error
-    return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, _last_metrics(state.log))
+    return TrainResult(request.run_dir, checkpoint, state.step, state.seconds, last_metrics(state.log))
 
 
 def _fresh_state(recipe: Recipe) -> TrainingState:
@@ -272,19 +266,6 @@ def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> t
     if state.average is not None:
         state.average.load_state_dict(state.model.state_dict())
     return None, notes
-
-
-def _status(log: list[dict[str, float]]) -> str:
-    if not log:
-        return ""
-    metrics = _last_metrics(log)
-    scores = f" · SIDE {metrics['side']:.2f} MAD {metrics['mad']:.1f}°" if metrics else ""
-    return f"{log[-1]['images_per_second']:.0f} images/s · loss {log[-1].get('total', math.nan):.3f}{scores}"
-
-
-def _last_metrics(log: list[dict[str, float]]) -> dict[str, float]:
-    row = next((row for row in reversed(log) if "side" in row), {})
-    return {key: row[key] for key in ("side", "mad") if key in row}
 
 
 @contextmanager

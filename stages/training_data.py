@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import make_provenance, open_artifact
+from stages.artifact import SPLITS, make_provenance, open_artifact
 from stages.device import pick_device
 from stages.errors import InputError, UsageError
 from stages.progress import Report
@@ -16,8 +16,6 @@ from stages.truth import true_depth
 from stages.validation import ValidationImages
 
 __all__ = ["TrainingData", "load_training_data"]
-
-TRAIN, VALIDATION = 0, 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def load_training_data(path: Path, recipe: Recipe, processes: int, report: Repor
                 f"prepare them with --size {size}, or set model.size",
             )
         split = images["split"][:]
-        train, validation = (np.flatnonzero(split == which) for which in (TRAIN, VALIDATION))
+        train, validation = (np.flatnonzero(split == SPLITS[name]) for name in ("train", "val"))
         if len(train) < batch:
             raise InputError(path, f"has {len(train)} training images for batches of {batch}", "lower optim.batch")
         if batch % processes:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-__all__ = ["append", "next_row"]
+__all__ = ["append", "last_metrics", "next_row", "status_of"]
 
 Row = dict[str, float]  # "step" that the row ends with, "seconds" so far, "images_per_second", and means over its steps
 
@@ -38,6 +38,21 @@ def append(log: list[Row], row: Row) -> None:
         thinned.append(_joined(list(rows), before))
         before = thinned[-1]["step"]
     log[:] = thinned + recent
+
+
+def last_metrics(log: Sequence[Row]) -> dict[str, float]:
+    """SIDE ×10⁻² and MAD in degrees of the last validation against the truth; empty without one."""
+    row = next((row for row in reversed(log) if "side" in row), {})
+    return {key: row[key] for key in ("side", "mad") if key in row}
+
+
+def status_of(log: Sequence[Row]) -> str:
+    """The newest rate, loss and metrics in words."""
+    if not log:
+        return ""
+    metrics = last_metrics(log)
+    scores = f" · SIDE {metrics['side']:.2f} MAD {metrics['mad']:.1f}°" if metrics else ""
+    return f"{log[-1]['images_per_second']:.0f} images/s · loss {log[-1].get('total', math.nan):.3f}{scores}"
 
 
 def _joined(rows: Sequence[Row], before: float) -> Row:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import Artifact, open_artifact
+from stages.artifact import SPLITS, Artifact, open_artifact
 from stages.errors import InputError
 from stages.io.threads import chunks
 from stages.progress import Report, Silent
@@ -44,7 +44,7 @@ def baseline_depth(name: str, data: Artifact, rows: np.ndarray, report: Report =
     total = torch.zeros(data["depth"].shape[1:], dtype=torch.float64)
     if name == "null-depth":
         return torch.ones_like(total, dtype=torch.float32)
-    train = np.flatnonzero(data["split"][:] == 0)
+    train = np.flatnonzero(data["split"][:] == SPLITS["train"])
     rows = train if len(train) else rows
     count = torch.zeros_like(total)
     with report.task(name, total=len(rows)) as task:

@@ -162,8 +162,6 @@ Settings = Annotated[
     typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated."),
 ]
 Size = Annotated[int, typer.Option("--size", help="Side of the square images in pixels: 64, 128 or 256.")]
-
-
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
 Solid = Annotated[
     bool, typer.Option("--solid", help="Close meshes with a flat back, 5 mm behind the deepest point: for 3D printing.")

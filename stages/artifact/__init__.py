@@ -5,12 +5,13 @@ from stages.artifact.origin import Origin, origin_of
 from stages.artifact.provenance import make_provenance
 from stages.artifact.reader import Artifact, open_artifact
 from stages.artifact.rows import RowWriter
-from stages.artifact.schema import SCHEMAS, Field, Schema
+from stages.artifact.schema import SCHEMAS, SPLITS, Field, Schema
 from stages.artifact.stale import origin_difference
 from stages.artifact.writer import copy_artifact, write_artifact
 
 __all__ = [
     "SCHEMAS",
+    "SPLITS",
     "Artifact",
     "Field",
     "Origin",

@@ -7,8 +7,9 @@ exact. A field name that ends in ``*`` stands for every dataset below that prefi
 import math
 from dataclasses import dataclass, field, replace
 
-__all__ = ["SCHEMAS", "TEXT_BYTES", "Attribute", "Field", "Schema"]
+__all__ = ["SCHEMAS", "SPLITS", "TEXT_BYTES", "Attribute", "Field", "Schema"]
 
+SPLITS = {"train": 0, "val": 1, "test": 2}  # codes in the dataset "split"
 TEXT_BYTES = 1024  # longest label in a file, in UTF-8 bytes; a longer one keeps its end
 
 

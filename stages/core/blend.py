@@ -1,6 +1,5 @@
 """How much of a result to lay over a photograph: light as a factor, a turned surface as a picture with its coverage."""
 
-import math
 from dataclasses import replace
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.core import view as looking
-from stages.core.camera import FOV, rotation, view_sources
+from stages.core.camera import FOV, focal_length, rotation, view_sources
 from stages.core.geometry import depth_normals
 from stages.core.lighting import shade
 from stages.core.mesh import Mesh
@@ -71,5 +70,4 @@ def turned_picture(
 
 def picture_scale(side: int, fov: float, size: int) -> float:
     """How many times as wide as an input of ``side`` pixels a picture of ``size`` pixels by ``turned_picture`` is."""
-    focal, drawn = ((n - 1) / math.tan(math.radians(angle) / 2) for n, angle in ((side, fov), (size, looking.FOV)))
-    return size * focal / drawn / side
+    return size * focal_length(side, fov) / focal_length(size, looking.FOV) / side

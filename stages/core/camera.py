@@ -16,9 +16,11 @@ __all__ = [
     "FOV",
     "apply_view",
     "back_project",
+    "focal_length",
     "intrinsics",
     "pixel_rays",
     "project",
+    "rays_at",
     "rotation",
     "view_points",
     "view_sources",
@@ -28,24 +30,34 @@ FOV = 10.0  # degrees, horizontal
 ROTATION_CENTRE = (0.0, 0.0, 1.0)
 
 
+def focal_length(width: int, fov: float = FOV) -> float:
+    """f = (W-1) / (2 tan(fov/2)) in pixels, for a horizontal field of view in degrees."""
+    return (width - 1) / (2 * math.tan(math.radians(fov) / 2))
+
+
 def intrinsics(height: int, width: int, fov: float = FOV) -> Float[Tensor, "3 3"]:
     """K in pixels (float64) for a horizontal field of view in degrees."""
-    focal = (width - 1) / (2 * math.tan(math.radians(fov) / 2))
-    centre_u, centre_v = (width - 1) / 2, (height - 1) / 2
+    focal, centre_u, centre_v = focal_length(width, fov), (width - 1) / 2, (height - 1) / 2
     return torch.tensor([[focal, 0, centre_u], [0, focal, centre_v], [0, 0, 1]], dtype=torch.float64)
+
+
+def rays_at(
+    u: Float[Tensor, "*n"], v: Float[Tensor, "*n"], height: int, width: int, fov: float = FOV
+) -> Float[Tensor, "*n 3"]:
+    """K⁻¹ (u, v, 1)ᵀ: the points at depth 1 that appear at pixel coordinates (u, v)."""
+    return torch.stack([u, v, torch.ones_like(u)], -1) @ intrinsics(height, width, fov).inverse().T.to(u)
 
 
 @lru_cache(maxsize=64)
 def pixel_rays(
     height: int, width: int, fov: float = FOV, *, device=None, dtype=torch.float32
 ) -> Float[Tensor, "h w 3"]:
-    """K⁻¹ (u, v, 1)ᵀ for every pixel: the points at depth 1. Cached: do not write to it."""
+    """:func:`rays_at` for every pixel. Cached: do not write to it."""
     with torch.inference_mode(False):  # a cached inference tensor could not serve training later
         v, u = torch.meshgrid(
             torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
         )
-        pixels = torch.stack([u, v, torch.ones_like(u)], -1)
-        return (pixels @ intrinsics(height, width, fov).inverse().T).to(device=device, dtype=dtype)
+        return rays_at(u, v, height, width, fov).to(device=device, dtype=dtype)
 
 
 def back_project(depth: Float[Tensor, "b h w"], fov: float = FOV) -> Float[Tensor, "b h w 3"]:
@@ -55,9 +67,8 @@ def back_project(depth: Float[Tensor, "b h w"], fov: float = FOV) -> Float[Tenso
 
 def project(points: Float[Tensor, "*b 3"], height: int, width: int, fov: float = FOV) -> Float[Tensor, "*b 2"]:
     """Pixel coordinates (u, v) of camera-frame points."""
-    focal = (width - 1) / (2 * math.tan(math.radians(fov) / 2))
     centre = points.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return points[..., :2] / points[..., 2:] * focal + centre
+    return points[..., :2] / points[..., 2:] * focal_length(width, fov) + centre
 
 
 def rotation(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:

@@ -12,7 +12,7 @@ from .camera import FOV, pixel_rays
 
 __all__ = ["depth_normals", "smoothness", "steepness"]
 
-STEEP = 0.04  # of what the depth may span, in a pixel of 64: noses stay below, and blades, as shapes fold into, do not
+FREE_SLOPE = 0.04  # of what depth may span, in a pixel of 64: noses stay below, blades as shapes fold into do not
 
 
 def depth_normals(depth: Float[Tensor, "b h w"], fov: float = FOV) -> Float[Tensor, "b h w 3"]:
@@ -54,6 +54,6 @@ def steepness(depth: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
     s is a slope of 0.04 in a pixel of 64: gentler steps are free, and what is steeper costs the more, unlike in
     :func:`smoothness`, for which one high step is as good as many low ones.
     """
-    limit = STEEP * 64 / depth.shape[-1]
+    limit = FREE_SLOPE * 64 / depth.shape[-1]
     steps = depth.diff(dim=2), depth.diff(dim=1)
     return sum(((step.abs() - limit).relu().square() / limit).mean() for step in steps)

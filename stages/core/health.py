@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .model import Factors
+from stages.core.model import Factors
 
 __all__ = ["collapsed", "convexity", "symptoms"]
 
@@ -50,8 +50,8 @@ def symptoms(factors: Factors, depth_range: float) -> list[str]:
         found.append("the depth is noisy; try loss.smoothness=0.1")
     elif ((across > steep).float().mean() + (down > steep).float().mean()).item() > 0.06:
         found.append(
-            "the depth stands up in blades and does not find back (folded); try twice the loss.smoothness or fewer "
-            "steps, and run.keep_best=true to have the checkpoint from before"
+            "the depth stands up in blades and does not find back (folded); try loss.steepness=0.6 or fewer steps, "
+            "and run.keep_best=true to have the checkpoint from before"
         )
     if collapsed(factors.view[:, :3]):
         found.append(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .model import Sym3D
+from stages.core.model import Sym3D
 
 __all__ = ["imitation"]
 
@@ -40,11 +40,10 @@ def imitation(
 
     reach = model.view_reach
     turned = torch.where(reach > 0, (ours.view - theirs.view) / reach.clamp(min=1e-9), 0)
-    lights = [torch.cat([f.ambient[:, None], f.diffuse[:, None], f.light_direction], 1) for f in (ours, theirs)]
     parts = {
         "depth": apart(ours.free_depth[:, None], theirs.free_depth[:, None]) / (model.depth_max - model.depth_min),
         "albedo": apart(ours.albedo, theirs.albedo) / 2,
         "view": turned.square().mean(),
-        "light": (lights[0] - lights[1]).square().mean(),
+        "light": (ours.light - theirs.light).square().mean(),
     }
     return {"total": sum(parts.values()), **parts}

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import UpConv
-from .model import Factors, Sym3D
+from stages.core.layers import UpConv
+from stages.core.model import Factors, Sym3D
 
 __all__ = ["QuickSym3D"]
 
@@ -24,8 +24,8 @@ DEEP = 2**21  # weights from which on a 4×4 layer is better off as a matrix pro
 FEW = 4  # output channels up to which it is
 
 
-class Gather(nn.Module):
-    """A convolution as patches (im2col) times weights."""
+class Im2Col(nn.Module):
+    """A convolution as weights times patches."""
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
@@ -38,8 +38,8 @@ class Gather(nn.Module):
         return (self.weight @ patches).unflatten(-1, (side, side))
 
 
-class Scatter(nn.Module):
-    """A transposed convolution as weights times pixels, whose overlapping patches are added up (col2im)."""
+class Col2Im(nn.Module):
+    """A transposed convolution as weights times pixels, whose overlapping patches are added up."""
 
     def __init__(self, weight: Float[Tensor, "i o k k"], stride: int, padding: int):
         super().__init__()
@@ -104,10 +104,10 @@ def _quicker(layer: nn.Module) -> nn.Module:
         return fixed
     deep = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.weight.numel() >= DEEP
     if isinstance(layer, nn.ConvTranspose2d) and deep:
-        return Scatter(layer.weight, layer.stride[0], layer.padding[0])
+        return Col2Im(layer.weight, layer.stride[0], layer.padding[0])
     if isinstance(layer, nn.Conv2d) and layer.kernel_size[0] == 4 and deep:
-        return Gather(layer)
+        return Im2Col(layer)
     if isinstance(layer, nn.Conv2d) and layer.out_channels <= FEW and layer.kernel_size[0] == 5:
         # A convolution of stride 1 is the transposed convolution with the turned kernel.
-        return Scatter(layer.weight.flip(2, 3).transpose(0, 1), 1, 4 - layer.padding[0])
+        return Col2Im(layer.weight.flip(2, 3).transpose(0, 1), 1, 4 - layer.padding[0])
     return layer

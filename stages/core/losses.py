@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .camera import rotation
+from stages.core.camera import rotation
 
 __all__ = ["Gather", "alone", "depth_error", "perceptual", "photometric", "viewpoints"]
 

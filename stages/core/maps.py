@@ -5,14 +5,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from stages.core import raster
-from stages.core.camera import pixel_rays
+from stages.core.camera import FOV, pixel_rays
 from stages.core.mesh import Mesh, to_camera
 
 __all__ = ["mesh_maps"]
 
 
 @torch.no_grad()
-def mesh_maps(mesh: Mesh, size: int, fov: float = 10.0) -> tuple[Tensor, Tensor]:
+def mesh_maps(mesh: Mesh, size: int, fov: float = FOV) -> tuple[Tensor, Tensor]:
     """Depth (size, size) in metres along the optical axis, 0 where no surface is seen; and unit normals (size, size,
     3), x right, y up, z towards the viewer, (0, 0, 1) there.
 

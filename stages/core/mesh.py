@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
-from stages.core.camera import apply_view, intrinsics, project, rotation
+from stages.core.camera import FOV, apply_view, project, rays_at, rotation
 from stages.core.raster import grid_faces
 from stages.core.solid import close, hang_skirt, manifold, open_edges
 from stages.core.spline import fill, spline_matrix
@@ -55,7 +55,7 @@ def grid_mesh(
     depth: Tensor,
     *,
     view: Tensor | None = None,
-    fov: float = 10.0,
+    fov: float = FOV,
     resolution: int | None = None,
     triangles: int | None = None,
     solid: bool = False,
@@ -123,8 +123,7 @@ def _surface(depth: Tensor, kept: Tensor, shape: tuple[int, int], fov: float) ->
     known[grid_faces(*depth.shape)[kept]] = True
     inner = fill(depth, known.view(depth.shape))[TRIM:-TRIM, TRIM:-TRIM]
     down, across = spline_matrix(rows - TRIM, inner.shape[0]), spline_matrix(columns - TRIM, inner.shape[1])
-    rays = torch.stack([u, v, torch.ones_like(u)], -1) @ intrinsics(*depth.shape, fov).inverse().T
-    points = (down @ inner @ across.T)[..., None] * rays
+    points = (down @ inner @ across.T)[..., None] * rays_at(u, v, *depth.shape, fov)
     return points.flatten(0, 1), faces_within(kept, depth.shape, u, v)
 
 

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .camera import FOV
-from .geometry import depth_normals
+from stages.core.camera import FOV
+from stages.core.geometry import depth_normals
 
 __all__ = ["correlation", "depth_correlation", "evaluation_mask", "mad", "relief", "side"]
 

@@ -13,18 +13,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .camera import FOV, view_points, view_sources
-from .geometry import depth_normals
-from .lighting import shade
-from .losses import Gather, alone
-from .networks import Autoencoder, ConfidenceNet, Encoder
-from .raster import rasterise_depth
+from stages.core.camera import FOV, view_points, view_sources
+from stages.core.geometry import depth_normals
+from stages.core.lighting import shade
+from stages.core.losses import Gather, alone
+from stages.core.networks import Autoencoder, ConfidenceNet, Encoder
+from stages.core.raster import rasterise_depth
 
-__all__ = ["Factors", "Reconstruction", "Sym3D"]
+__all__ = ["BORDER", "Factors", "Reconstruction", "Sym3D", "look"]
 
 IN_A_MIRROR = (1, -1, -1, -1, 1, 1)  # signs of pitch, yaw, roll and t_x, t_y, t_z in a mirror
 BORDER = 2  # columns on the left and the right whose canonical depth is fixed
-
 
 Light = tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, "b 3"]]  # ambient, diffuse, direction
 
@@ -43,6 +42,11 @@ class Factors:
     confidence: Float[Tensor, "b 2 h w"] | None  # photometric σ, σ'
     perceptual_confidence: Float[Tensor, "b 2 h4 w4"] | None
 
+    @property
+    def light(self) -> Float[Tensor, "b 5"]:
+        """Ambient, diffuse and direction as one tensor."""
+        return torch.cat([self.ambient[:, None], self.diffuse[:, None], self.light_direction], 1)
+
     def flipped(self, names: Sequence[str] = ("depth", "albedo")) -> "Factors":
         """The mirror image of shape and albedo (or of one of them) under the same light, from the same viewpoint."""
         changed = [*names, *(["free_depth"] if "depth" in names else [])]
@@ -56,10 +60,13 @@ class Factors:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the factors look like from their viewpoint."""
+    """What the factors look like from their viewpoint.
+
+    Depths are clamped to [d_min - m, d_max + m], m = (d_max - d_min) / 2.
+    """
 
     image: Float[Tensor, "b 3 h w"]  # [-1, 1]; what lies outside `valid` is meaningless
-    depth: Float[Tensor, "b h w"]  # metres, in view, clamped; d_max + m where nothing is seen
+    depth: Float[Tensor, "b h w"]  # metres, in view; d_max + m where nothing is seen
     valid: Bool[Tensor, "b h w"]
     normal: Float[Tensor, "b h w 3"]  # canonical
     shading: Float[Tensor, "b h w"]  # canonical
@@ -70,17 +77,18 @@ class Sym3D(nn.Module):
     """The five networks and the renderer; without ``confidence`` or ``light`` four or three.
 
     Arguments: ``size`` 64, 128 or 256 pixels; ``width`` multiplies channels; depths and translations in metres; the
-    ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees; ``convex_prior`` is the amplitude (before the
-    tanh) of a fixed dome that starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face
-    lit and turned the other way explains the images as well. Its middle is ``dome_below`` that of the image, as a share
-    of the height: for things that are nearest low down. ``symmetric`` makes canonical depth and albedo exactly
-    symmetric, each the mean of itself and its mirror image, and the viewpoint of a mirrored image the mirrored
-    viewpoint, which is left to explain what is not symmetric. ``mirrored`` names the maps that symmetry is assumed of.
-    Without ``light``, the albedo has all the shading to itself. ``border`` columns on the left and the right have a
-    fixed canonical depth.
-    ``align_corners`` False samples the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample
-    changed its default: the picture shrinks by (W-1)/W. ``he_init`` starts the light and viewpoint encoders from He's
-    initialisation.
+    ``ambient`` and ``diffuse`` ranges of k_s and k_d; ``fov`` in degrees. ``border`` columns on the left and the right
+    have a fixed canonical depth, ``border_depth``, by default 0.7 d_max + 0.3 d_min. ``mirrored`` names the maps that
+    symmetry is assumed of. Without ``light``, the albedo has all the shading to itself. ``align_corners`` False samples
+    the texture as the reference does by accident on torch ≥ 1.3, whose grid_sample changed its default: the picture
+    shrinks by (W-1)/W. Raises ValueError when the size is not 64 times a power of two.
+
+    Not in the paper, and off by default: ``convex_prior`` is the amplitude (before the tanh) of a fixed dome that
+    starts the depth convex: at 10° the camera is nearly orthographic, and a hollow face lit and turned the other way
+    explains the images as well. Its middle is ``dome_below`` that of the image, as a share of the height: for things
+    that are nearest low down. ``symmetric`` makes canonical depth and albedo exactly symmetric, each the mean of itself
+    and its mirror image, and the viewpoint of a mirrored image the mirrored viewpoint, which is left to explain what is
+    not symmetric. ``he_init`` starts the light and viewpoint encoders from He's initialisation.
     """
 
     def __init__(
@@ -124,13 +132,8 @@ class Sym3D(nn.Module):
         self.register_buffer("in_a_mirror", torch.tensor(IN_A_MIRROR, dtype=torch.float32), persistent=False)
         self.register_buffer("prior", convex_prior * _dome(size, dome_below), persistent=False)
 
-    @property
-    def background_depth(self) -> float:
-        """d_max + m, m = (d_max - d_min) / 2: the depth of a pixel that nothing covers."""
-        return self.depth_max + (self.depth_max - self.depth_min) / 2
-
     def predict(self, image: Float[Tensor, "b 3 h w"]) -> Factors:
-        """Steps 1 to 4 and 6: everything the networks say about images in [-1, 1]."""
+        """Everything that the networks say about images in [-1, 1]."""
         return self.interpret({name: self.answer(name, image) for name, _ in self.named_children()})
 
     def template(self, image: Float[Tensor, "b 3 h w"], gather: Gather = alone) -> Factors:
@@ -191,7 +194,7 @@ class Sym3D(nn.Module):
         return ambient, diffuse, F.normalize(torch.cat([light[:, 2:], torch.ones_like(light[:, :1])], 1), dim=1)
 
     def metric_depth(self, raw: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-        """Step 1: the depth network's output, mean removed, squashed into [d_min, d_max] metres."""
+        """The depth network's output, mean removed, squashed into [d_min, d_max] metres."""
         d = torch.tanh(raw - raw.mean((1, 2), keepdim=True) - self.prior)
         return self.depth_min + (d + 1) / 2 * (self.depth_max - self.depth_min)
 
@@ -202,7 +205,7 @@ class Sym3D(nn.Module):
         view: Float[Tensor, "b 6"] | None = None,
         light: Light | None = None,
     ) -> Reconstruction:
-        """Steps 5, 7 and 8: shade the canonical view, turn its depth to the viewpoint, fetch its colours from there.
+        """Shade the canonical view, turn its depth to the viewpoint, fetch its colours from there.
 
         ``view`` and ``light`` (ambient, diffuse, direction) replace the factors' own, to turn and to relight.
         Only depth is rasterised; the texture is warped, because gradients through a rasterised texture hurt.
@@ -216,7 +219,7 @@ class Sym3D(nn.Module):
         factors: Factors,
         light: Light | None = None,
     ) -> tuple[Float[Tensor, "b h w 3"], Float[Tensor, "b h w"], Float[Tensor, "b 3 h w"]]:
-        """Step 5: canonical normals, shading and image; see :class:`Reconstruction`."""
+        """Canonical normals, shading and image; see :class:`Reconstruction`."""
         normal = depth_normals(factors.depth, self.fov)
         shading = shade(normal, *(light or (factors.ambient, factors.diffuse, factors.light_direction)))
         return normal, shading, (factors.albedo / 2 + 0.5) * shading[:, None] * 2 - 1
@@ -224,7 +227,7 @@ class Sym3D(nn.Module):
     def look(
         self, depth: Float[Tensor, "b h w"], canonical_image: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 6"]
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
-        """Steps 7 and 8: image, depth and valid from a viewpoint; see :class:`Reconstruction`."""
+        """Image, depth and valid from a viewpoint; see :class:`Reconstruction`."""
         limits = (self.depth_min, self.depth_max)
         return look(depth, canonical_image, view, limits, fov=self.fov, align_corners=self.align_corners)
 
@@ -238,7 +241,7 @@ def look(
     fov: float = FOV,
     align_corners: bool = True,
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
-    """Steps 7 and 8 for depths within ``limits``, in metres: image, depth and valid as in :class:`Reconstruction`."""
+    """Image, depth and valid, as in :class:`Reconstruction`, of depths within ``limits``, in metres."""
     margin = (limits[1] - limits[0]) / 2
     background = limits[1] + margin
     depth, covered = rasterise_depth(view_points(depth, view, fov), fov=fov)

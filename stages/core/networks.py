@@ -11,15 +11,15 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import FromPoint, ToPoint, UpConv
-from .norm import NormReLU
+from stages.core.layers import FromPoint, ToPoint, UpConv
+from stages.core.norm import GROUP, NormReLU
 
 __all__ = ["Autoencoder", "ConfidenceNet", "Encoder"]
 
 
 def _channels(count: int, width: float) -> int:
-    """Scaled channel count, a multiple of 4 (one norm group)."""
-    return max(4, 4 * round(count * width / 4))
+    """Scaled channel count, whole norm groups."""
+    return max(GROUP, GROUP * round(count * width / GROUP))
 
 
 def _extra_stages(size: int) -> int:

@@ -14,8 +14,8 @@ from numba.extending import intrinsic
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .kernels import compiled
-from .threads import over_images
+from stages.core.kernels import compiled
+from stages.core.threads import over_images
 
 __all__ = ["GROUP", "NormReLU"]
 

@@ -74,8 +74,8 @@ def _paint(start, stop, points, faces, uv, textures, cover, focal, centre_u, cen
 def paint(
     points: Tensor, faces: Tensor, uv: Tensor, textures: Tensor, cover: Tensor, lattice: Lattice, background: Tensor
 ) -> Tensor:
-    """(B,V,3) float64, (F,3), (V,2) float64, (1 or B,3,h,w) float32, (B,2H,2W) of the 2×2 lattice, (3,) float64 →
-    pictures (B,3,H,W) float32."""
+    """(B,V,3) float64, camera frame, (F,3), (V,2) float64, (1 or B,3,h,w) float32, (B,2H,2W) of the 2×2 lattice, (3,)
+    float64 → pictures (B,3,H,W) float32; colours in [0, 1]. See :func:`stages.core.view.render_mesh`."""
     height, width = lattice.height // 2, lattice.width // 2
     pictures = np.empty((len(points), height, width, 3), np.float32)
     images = textures.permute(0, 2, 3, 1).contiguous()

@@ -15,8 +15,11 @@ from stages.core.camera import FOV, project, rotation, view_points
 from stages.core.geometry import depth_normals
 from stages.core.lighting import shade
 from stages.core.raster import rasterise_depth
+from stages.core.texture import smoothstep
 
-__all__ = ["Scene", "blend", "light_from", "lit", "photographed", "shading", "symmetric", "with_photo"]
+__all__ = [
+    *("Scene", "blend", "changed_light", "light_from", "lit", "photographed", "shading", "symmetric", "with_photo"),
+]
 
 # A surface further than this from the line of sight smears its pixels; nearer than the second it shows them well.
 GRAZING, FACING = 80.0, 60.0  # degrees
@@ -45,6 +48,20 @@ def light_from(x: float, y: float, ambient: float, diffuse: float) -> Float[Tens
     return torch.cat([torch.tensor([ambient, diffuse], dtype=torch.float32), direction])
 
 
+def changed_light(
+    light: Float[Tensor, " 5"],
+    lamp: tuple[float, float] | None = None,
+    ambient: float | None = None,
+    diffuse: float | None = None,
+) -> Float[Tensor, " 5"]:
+    """A light with what is given of it replaced, as :func:`light_from` takes it; None leaves what was."""
+    changed = light.clone() if lamp is None else light_from(*lamp, *light[:2].tolist())
+    for place, strength in enumerate((ambient, diffuse)):
+        if strength is not None:
+            changed[place] = strength
+    return changed
+
+
 def lit(scene: Scene, lights: Float[Tensor, "n 5"] | None = None) -> Float[Tensor, "n 3 h w"]:
     """The canonical image, albedo times shading, under each of these lights; None is the scene's own."""
     lights = scene.light[None] if lights is None else lights
@@ -69,7 +86,7 @@ def photographed(scene: Scene) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h
     normal = depth_normals(scene.depth[None], scene.fov) @ rotation(scene.view[None, :3]).mT
     cosine = (normal * F.normalize(points, dim=-1)).sum(-1)
     grazing, facing = torch.tensor([GRAZING, FACING]).deg2rad().cos()
-    trust = open_view * _smooth((cosine - grazing) / (facing - grazing))
+    trust = open_view * smoothstep((cosine - grazing) / (facing - grazing))
     # A pixel beside a hidden one is already a mixture with whatever hides it; and the border is no surface.
     trust = -F.max_pool2d(F.pad(-trust, (1, 1, 1, 1)), 3, 1)
     return colour, F.avg_pool2d(trust, 3, 1, padding=1)[0]
@@ -121,9 +138,3 @@ def _slerp(first: Float[Tensor, " 3"], second: Float[Tensor, " 3"], amount: floa
     if angle < 1e-3:
         return F.normalize(torch.lerp(first, second, amount), dim=0)
     return (((1 - amount) * angle).sin() * first + (amount * angle).sin() * second) / angle.sin()
-
-
-def _smooth(t: Tensor) -> Tensor:
-    """0 below 0, 1 above 1, without a corner between."""
-    t = t.clamp(0, 1)
-    return t * t * (3 - 2 * t)

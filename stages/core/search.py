@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from .model import Factors, Sym3D
+from stages.core.model import Factors, Sym3D
 
 __all__ = ["search_view"]
 

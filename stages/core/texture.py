@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.core.camera import FOV, apply_view, intrinsics, project, rotation
+from stages.core.camera import FOV, apply_view, project, rays_at, rotation
 from stages.core.geometry import depth_normals
 from stages.core.mesh import grid_mesh, to_camera
 from stages.core.raster import cover, plane_depth
 
-__all__ = ["feather", "photo_texture", "texel_places"]
+__all__ = ["feather", "photo_texture", "smoothstep", "texel_places"]
 
 FINER = 4  # samples of the z-buffer per pixel of the depth map, each way
 THICKNESS = 0.004  # metres behind the nearest surface that still count as visible: a pixel and a half of width
@@ -69,15 +69,14 @@ def texel_places(
     side, view = len(depth), view[None]
     column = (torch.arange(size, dtype=depth.dtype) + 0.5) / size * side - 0.5
     v, u = torch.meshgrid(column, column, indexing="ij")
-    rays = torch.stack([u, v, torch.ones_like(u)], -1) @ intrinsics(side, side, fov).inverse().T.to(depth)
-    points = apply_view((rays * _grow(depth, size)[..., None])[None], view)[0]
+    points = apply_view((rays_at(u, v, side, side, fov) * _grow(depth, size)[..., None])[None], view)[0]
     at = project(points, side, side, fov)
     places = (at + 0.5) / side
 
     normal = depth_normals(depth[None], fov) @ rotation(view[:, :3]).mT[:, None]
     normal = F.interpolate(normal.movedim(-1, 1), (size, size), mode="bilinear", align_corners=False)[0].movedim(0, -1)
     facing = (F.normalize(normal, dim=-1) * F.normalize(points, dim=-1)).sum(-1)
-    visible = _smooth((facing - GRAZING) / (FACING - GRAZING))
+    visible = smoothstep((facing - GRAZING) / (FACING - GRAZING))
 
     mesh, fine = grid_mesh(depth, view=view[0], fov=fov), FINER * side
     surface = to_camera(mesh.vertices)[None]
@@ -86,11 +85,11 @@ def texel_places(
     column, row = (at / (side - 1) * (fine - 1)).round().long().clamp(0, fine - 1).unbind(-1)
     behind = points[..., 2] - nearest[row, column]
     outside = ((places < 0) | (places > 1)).any(-1)
-    return places, visible * _smooth(2 - behind / THICKNESS).masked_fill(outside, 1.0)
+    return places, visible * smoothstep(2 - behind / THICKNESS).masked_fill(outside, 1.0)
 
 
-def _smooth(x: Tensor) -> Tensor:
-    """0 below 0, 1 above 1, smooth between."""
+def smoothstep(x: Tensor) -> Tensor:
+    """0 below 0, 1 above 1, 3x² - 2x³ between: without a corner."""
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
 

@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .layers import FromPoint
+from stages.core.layers import FromPoint
+from stages.core.norm import GROUP
 
 __all__ = ["widened"]
-
-GROUP = 4  # channels of one group norm; groups are copied whole, so that means and deviations stay
 
 
 def widened(narrow: dict[str, Tensor], wide: nn.Module) -> dict[str, Tensor]:
@@ -43,7 +42,7 @@ def _copied(weight: Tensor, shape: torch.Size, turned: bool) -> Tensor:
 
 
 def _sources(few: int, many: int) -> Tensor:
-    """For each of ``many`` channels, the one of ``few`` that it copies."""
+    """For each of ``many`` channels, the one of ``few`` that it copies: in whole groups, whose moments stay."""
     if many == few:
         return torch.arange(few)
     if many % few or few % GROUP:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from stages.data.car_shape import COLUMNS, ROWS, Half, columns, rows
 from stages.data.draws import Draws
-from stages.data.face_chart import Traits, bump, constant, edge, mirror, ramp
+from stages.data.face_chart import Traits, bump, colour_map, constant, edge, mirror, over_grid, ramp
 from stages.data.face_features import blend
 
 __all__ = ["DIRT_KNOTS", "draw_paint", "paint"]
@@ -67,8 +67,7 @@ def draw_paint(draw: Draws) -> Traits:
 
 def paint(half: Half, traits: Traits, draw: Draws, fine: int) -> Tensor:
     """Albedo (B, 3, T, S) in [0, 1] over the whole grid, `fine` times as fine."""
-    p = {name: value[:, None, None] for name, value in traits.items() if value.ndim == 1}
-    colour = {name: value[:, :, None, None] for name, value in traits.items() if value.ndim == 2}
+    p, colour = over_grid(traits)
     size = [(n - 1) * fine + 1 for n in half.x.shape[1:]]
     place = F.interpolate(torch.stack([half.x, half.h, half.z], 1), size, mode="bilinear", align_corners=True)
     albedo = colour["body"].expand(-1, -1, *size).clone()
@@ -83,10 +82,6 @@ def paint(half: Half, traits: Traits, draw: Draws, fine: int) -> Tensor:
 def _within(x: Tensor, reach: Tensor | float) -> Tensor:
     """1 where |x| < reach, 0 beyond."""
     return edge(reach - x.abs(), SOFT)
-
-
-def _fixed(rgb: tuple[float, float, float], like: Tensor) -> Tensor:
-    return constant(rgb, like.device)[None, :, None, None]
 
 
 def _along(cells: int, fine: int, like: Tensor) -> Tensor:
@@ -123,28 +118,28 @@ def _paint_sides(albedo: Tensor, place: Tensor, p: Traits, colour: Traits, fine:
 
     side = slice(columns("side", fine).start, columns("tyre", fine).stop)
     h, z = place[:, 1, :, side], place[:, 2, :, side]
-    blend(albedo[:, :, :, side], _fixed(SHADE, x), 0.6 * bump(z / p["length"] - p["pillar"], 0.008))
+    blend(albedo[:, :, :, side], colour_map(SHADE, x), 0.6 * bump(z / p["length"] - p["pillar"], 0.008))
     lamp = edge(z / p["length"] - 0.95, SOFT) * _within(h - p["deck_height"] + 0.16, 0.12)
-    blend(albedo[:, :, :, side], _fixed(TAIL_LAMP, x), lamp)
+    blend(albedo[:, :, :, side], colour_map(TAIL_LAMP, x), lamp)
     for name in ("front_wheel", "rear_wheel"):
         away = ((z - p[name] * p["length"]) ** 2 + (h - p["wheel"]) ** 2).sqrt()
-        blend(albedo[:, :, :, side], _fixed(RUBBER, x), edge(1.12 * p["wheel"] - away, SOFT))
+        blend(albedo[:, :, :, side], colour_map(RUBBER, x), edge(1.12 * p["wheel"] - away, SOFT))
         blend(albedo[:, :, :, side], colour["hub"], edge(0.62 * p["wheel"] - away, SOFT))
-        blend(albedo[:, :, :, side], _fixed(SHADE, x), edge(0.14 * p["wheel"] - away, SOFT))
+        blend(albedo[:, :, :, side], colour_map(SHADE, x), edge(0.14 * p["wheel"] - away, SOFT))
     below = slice(columns("tread", fine).start, None)
-    albedo[:, :, rows("deck", fine).start : rows("bonnet", fine).stop, below] = _fixed(RUBBER, x)
+    albedo[:, :, rows("deck", fine).start : rows("bonnet", fine).stop, below] = colour_map(RUBBER, x)
 
 
 def _paint_front(albedo: Tensor, place: Tensor, p: Traits, colour: Traits, fine: int) -> None:
     """Bumper, grille, headlamps and the plate without its text."""
     front = rows("front", fine)
     part, x, up = albedo[:, :, front], place[:, 0, front], _front_height(place[:, 1, front], p)
-    blend(part, _fixed(RUBBER, x).add(0.1), p["plastic"] * edge(0.36 - up, SOFT))
+    blend(part, colour_map(RUBBER, x).add(0.1), p["plastic"] * edge(0.36 - up, SOFT))
     blend(part, colour["grille"], _within(x, 0.62) * _within(up - 0.17, 0.09))
     blend(part, colour["grille"], _within(x, p["grille_width"]) * _within(up - p["grille_place"], p["grille_height"]))
     lamp = _within(x - p["lamp_place"], p["lamp_width"]) * _within(up - 0.70, p["lamp_height"])
-    blend(part, _fixed(LAMP, x), lamp)
-    blend(part, _fixed(PLATE, x), p["plate"] * _plate(x, up))
+    blend(part, colour_map(LAMP, x), lamp)
+    blend(part, colour_map(PLATE, x), p["plate"] * _plate(x, up))
 
 
 def _front_height(h: Tensor, p: Traits) -> Tensor:
@@ -163,7 +158,7 @@ def _paint_one_sided(whole: Tensor, place: Tensor, p: Traits, colour: Traits, dr
     x, up = mirror(place[:, 0, front], -one), _front_height(mirror(place[:, 1, front]), p)
     letters = sum(p[f"glyph {i}"] * _within(x - 0.08 * (i - GLYPHS // 2), 0.028) for i in range(GLYPHS))
     inside = _plate(x, up) * _within(up - 0.40, 0.06) * p["plate"] * p["text"]
-    blend(whole[:, :, front], _fixed(SHADE, x), letters.clamp(max=1) * inside)
+    blend(whole[:, :, front], colour_map(SHADE, x), letters.clamp(max=1) * inside)
 
     first, last = rows("rear window").start, rows("front").start
     side = columns("side").stop - 1
@@ -175,4 +170,4 @@ def _paint_one_sided(whole: Tensor, place: Tensor, p: Traits, colour: Traits, dr
 
     spots = ramp(draw.noise(*DIRT_KNOTS, whole.shape[-2:])[:, 0] * 0.6 + 0.5)
     low = 1 - ramp((mirror(place[:, 1]) - 0.25) / 0.9)
-    blend(whole, _fixed(MUD, x), p["dirt"] * 0.85 * spots * low)
+    blend(whole, colour_map(MUD, x), p["dirt"] * 0.85 * spots * low)

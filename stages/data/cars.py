@@ -16,21 +16,14 @@ from stages.data.faces import collect
 from stages.data.scenery import draw_light
 from stages.data.surfaces import Surface, render
 
-__all__ = ["CAR_GENERATOR", "CAR_NOISE", "build_cars", "car_batch_size", "draw_car_view", "render_cars"]
+__all__ = ["CAR_GENERATOR", "CAR_NOISE", "build_cars", "draw_car_view", "render_cars"]
 
 CAR_GENERATOR = 2  # raised whenever the same (seed, index) would give another image
 
 CAR_NOISE = math.prod(DIRT_KNOTS)
-BATCH, DEVICE_BATCH = 48, 512  # images at a time on a CPU and on a GPU, at 64 pixels
 YAW, ROLL = 50.0, 2.0  # degrees
 ABOVE = (8.0, 34.0)  # degrees that the camera looks down
 CANONICAL_ABOVE = 20.0  # and in the canonical pose, which so shows bonnet, windscreen and roof
-
-
-def car_batch_size(size: int, device: torch.device | str = "cpu") -> int:
-    """How many images of this size are best drawn at once."""
-    at_once = BATCH if torch.device(device).type == "cpu" else DEVICE_BATCH
-    return max(1, at_once * 64**2 // size**2)
 
 
 def build_cars(draw: Draws, size: int) -> Surface:

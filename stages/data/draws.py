@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "stretch"]
+__all__ = ["NOISE", "Draws", "stretch"]
 
 COLUMNS = 256  # uniform numbers that an image may use for its parameters
 NOISE = 4955  # normal numbers for textures; more may be asked for behind them

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    *("RINGS", "Chart", "Traits", "bare_depth", "bump", "chart", "constant", "draw_rings", "edge", "grid_position"),
-    *("mirror", "ramp"),
+    *("RINGS", "Chart", "Traits", "bare_depth", "bump", "chart", "colour_map", "constant", "draw_rings", "edge"),
+    *("grid_position", "mirror", "over_grid", "ramp"),
 ]
 
-Traits = dict[str, Tensor]  # one (B,) tensor per trait
+Traits = dict[str, Tensor]  # one (B,) tensor per trait, (B, 3) for a colour
 
 # The rings of the loft, crown to neck: height in front (y), half width (w), reach forward (f) and back (b); `lift` is
 # how much higher the ring runs at the back than in front: so the ring `chin` follows the jaw up to the ear.
@@ -49,7 +49,6 @@ ROW_SHARE = (2, 3, 5, 6, 7, 8, 9, 9, 9, 9, 7, 4, 3, 3, 2, 1)
 COLUMN_ANGLE = (0, 35, 75, 112, 180)
 COLUMN_SHARE = (36, 28, 20, 16)
 
-
 FAR = 20.0  # beyond which exp(-x) is as good as 0
 
 
@@ -57,6 +56,17 @@ FAR = 20.0  # beyond which exp(-x) is as good as 0
 def constant(values: tuple, device: torch.device) -> Tensor:
     """Numbers that never change, float32: they go to a device once. Do not write to it."""
     return torch.tensor(values, dtype=torch.float32).to(device)
+
+
+def colour_map(rgb: tuple[float, float, float], like: Tensor) -> Tensor:
+    """(1, 3, 1, 1): one colour, where ``like`` is. Do not write to it."""
+    return constant(rgb, like.device)[None, :, None, None]
+
+
+def over_grid(traits: Traits) -> tuple[Traits, Traits]:
+    """Numbers as (B, 1, 1) and colours as (B, 3, 1, 1), to be combined with maps over the grid."""
+    numbers = {name: value[:, None, None] for name, value in traits.items() if value.ndim == 1}
+    return numbers, {name: value[:, :, None, None] for name, value in traits.items() if value.ndim == 2}
 
 
 @lru_cache(maxsize=16)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_chart import Chart, Traits, bump, constant, edge, ramp
+from stages.data.face_chart import Chart, Traits, bump, colour_map, edge, ramp
 from stages.data.face_shape import brow_curve, eye_curves, mouth_curves
 
 __all__ = ["blend", "paint_brows", "paint_eyes", "paint_mouth", "paint_nose", "tint", "window"]
@@ -39,10 +39,6 @@ def tint(albedo: Tensor, amount: Tensor, rgb: tuple[float, float, float] = (1, 1
     """Darken each channel by its share of an amount 0 … 1 (B, R, C)."""
     for channel, share in zip(albedo.unbind(1), rgb, strict=True):
         channel.addcmul_(channel, amount, value=-share)
-
-
-def _rgb(values: tuple[float, float, float], like: Tensor) -> Tensor:
-    return constant(values, like.device)[None, :, None, None]
 
 
 def paint_eyes(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None:
@@ -73,11 +69,11 @@ def _paint_eyes(part: Tensor, x: Tensor, y: Tensor, p: Traits, colour: Traits) -
     ball = edge(below_lid, rim) * edge(lower - y, rim) * ramp(within / 0.10)
     radius = (x * x + (y + 0.008) ** 2).sqrt()
     shade = 1 - 0.28 * ramp(u.abs() - 0.3) - 0.25 * bump(below_lid, 0.035)
-    eye = _rgb(WHITE, x) * shade[:, None]
+    eye = colour_map(WHITE, x) * shade[:, None]
     ring = 0.45 + 0.75 * bump(radius - 0.06, 0.025)
     blend(eye, colour["iris"] * ring[:, None], edge(0.098 - radius, 0.008))
     tint(eye, 0.93 * edge(0.040 - radius, 0.006))
-    blend(eye, _rgb((1, 1, 1), x), 0.85 * bump(x, 0.018, y + 0.045, 0.018))
+    blend(eye, colour_map((1, 1, 1), x), 0.85 * bump(x, 0.018, y + 0.045, 0.018))
     blend(part, eye, ball)
     lash = (bump(below_lid + 0.008, 0.022) + 0.35 * bump(y - lower, 0.016)) * ramp(within / 0.06)
     tint(part, p["lash"] * lash.clamp(max=1))
@@ -123,8 +119,8 @@ def paint_mouth(albedo: Tensor, chart: Chart, p: Traits, colour: Traits) -> None
         blend(part, colour["lips"] * sheen[:, None], 0.9 * lips * ramp(within / 0.12))
 
         inside = edge(line, 0.012) * edge(gap - line, 0.012) * ramp(gap / 0.02)
-        teeth = _rgb(TEETH, line) * (1 - 0.7 * ramp(across))[:, None]
-        blend(teeth, _rgb(GUMS, line), ramp((line / gap.clamp(min=1e-3) - 0.55) / 0.3))
+        teeth = colour_map(TEETH, line) * (1 - 0.7 * ramp(across))[:, None]
+        blend(teeth, colour_map(GUMS, line), ramp((line / gap.clamp(min=1e-3) - 0.55) / 0.3))
         blend(part, teeth, inside)
         seam = (bump(line, 0.018) + bump(line - gap, 0.016)).clamp(max=1)
         tint(part, 0.62 * seam * (1 - ramp((across - 0.92) / 0.16)) * (1 - 0.5 * ramp(gap / 0.03)))

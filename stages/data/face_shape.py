@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_chart import Chart, Traits, bump, ramp
+from stages.data.face_chart import Chart, Traits, bump, over_grid, ramp
 
 __all__ = ["brow_curve", "displace", "draw_shape", "eye_curves", "mouth_curves"]
 
@@ -50,13 +50,9 @@ def draw_shape(draw: Draws) -> Traits:
     }
 
 
-def _per_face(traits: Traits) -> Traits:
-    return {name: value[:, None, None] for name, value in traits.items()}
-
-
 def displace(chart: Chart, z: Tensor, traits: Traits) -> tuple[Tensor, Tensor, Tensor]:
     """x, y, z (B, R, C) of the half head with its features, in face units; z: of the bare one, changed in place."""
-    p = _per_face(traits)
+    p, _ = over_grid(traits)
     x = chart.x.clone()
 
     rows, columns, c = chart.window(("hairline", "throat"), 80)

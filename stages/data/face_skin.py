@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from stages.data.draws import Draws
-from stages.data.face_chart import Chart, Traits, bump, constant, edge, ramp
+from stages.data.face_chart import Chart, Traits, bump, constant, edge, over_grid, ramp
 from stages.data.face_features import blend, paint_brows, paint_eyes, paint_mouth, paint_nose, tint, window
 
 __all__ = ["draw_skin", "hair_mask", "paint"]
@@ -91,7 +91,7 @@ def hair_mask(chart: Chart, traits: Traits, softness: float, overhang: float = 0
 
     softness: width of the edge, in face units; overhang: by how many degrees the hair reaches further over the face.
     """
-    p = {k: v[:, None, None] for k, v in traits.items() if v.ndim == 1}
+    p, _ = over_grid(traits)
     degrees = chart.phi * (180 / math.pi)
     front = p["hairline"] + p["fringe"] - p["hair_peak"] * bump(degrees, 14) - p["hair_temple"] * bump(degrees - 42, 16)
     to_side = ramp((degrees + overhang - p["hair_front"]) / 14 + 0.5)
@@ -102,8 +102,7 @@ def hair_mask(chart: Chart, traits: Traits, softness: float, overhang: float = 0
 
 def paint(chart: Chart, traits: Traits, draw: Draws) -> Tensor:
     """Albedo (B, 3, R, C) in [0, 1] over the half chart."""
-    p = {k: v[:, None, None] for k, v in traits.items() if v.ndim == 1}
-    colour = {k: v[:, :, None, None] for k, v in traits.items() if v.ndim == 2}
+    p, colour = over_grid(traits)
     mottle = draw.noise(10, 6, chart.x.shape[1:]) + 0.7 * draw.noise(32, 18, chart.x.shape[1:])
     albedo = colour["skin"] * (1 + p["mottle"][:, None] * mottle)
     _paint_face(albedo, chart, p, colour, draw)

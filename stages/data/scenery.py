@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from stages.data.draws import Draws
 
-__all__ = ["BACKGROUND_NOISE", "draw_background", "draw_light", "draw_view"]
+__all__ = ["BACKGROUND_NOISE", "YAW", "draw_background", "draw_light", "draw_view"]
 
 BACKGROUND_NOISE = 2 * 2 + 3 * 5 * 5  # normal numbers that `draw_background` takes
 PITCH, YAW, ROLL = 20.0, 50.0, 12.0  # degrees

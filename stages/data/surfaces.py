@@ -3,9 +3,7 @@ grid of (row, column) vertices closing around its columns can be drawn with it.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
-import torch
 from torch import Tensor
 
 from stages.core import raster
@@ -13,7 +11,7 @@ from stages.core.camera import FOV, apply_view, project
 from stages.data import appearance, appearance_cpu
 from stages.data.draws import stretch
 
-__all__ = ["Rendering", "Surface", "render"]
+__all__ = ["SAMPLES", "Rendering", "Surface", "render"]
 
 SAMPLES = 2  # per pixel and axis in the image
 
@@ -41,13 +39,8 @@ class Rendering:
     mask: Tensor
 
 
-@lru_cache(maxsize=8)
-def _faces(rows: int, columns: int, device: torch.device) -> Tensor:
-    return raster.grid_faces(rows, columns).to(device)
-
-
 def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) -> Rendering:
-    """Draw a batch of surfaces in method.md's camera.
+    """Draw a batch of surfaces in the camera of docs/conventions.md.
 
     view: (B, 6) angles in radians and translation in metres; light: (B, 5); background: (B, 3, size, size) in [0, 1].
     The image averages 2×2 samples per pixel, at ±¼ pixel from its centre; depth and mask are one sample at the centre.
@@ -55,7 +48,7 @@ def render(surface: Surface, view: Tensor, light: Tensor, background: Tensor) ->
     batch, rows, columns, _ = surface.points.shape
     size, device = background.shape[-1], background.device
     look = appearance_cpu if device.type == "cpu" else appearance
-    faces = _faces(rows, columns, device)
+    faces = raster.grid_faces(rows, columns, device)
     moved = apply_view(surface.points.reshape(batch, -1, 3), view)
 
     cover = raster.cover(moved, faces, size, size, FOV)

@@ -41,4 +41,5 @@ def corner_lists(faces: np.ndarray, vertices: int) -> list[tuple[np.ndarray, np.
         raise ValueError(f"has more than {MAX_CORNERS} triangles that meet in vertex {count.argmax()}")
     order = np.argsort(corners, kind="stable")
     turn = np.arange(len(corners)) - np.repeat(np.cumsum(count) - count, count)
-    return [(corners[chosen], chosen // 3) for i in range(count.max()) for chosen in [order[turn == i]]]
+    places = (order[turn == i] for i in range(count.max()))
+    return [(corners[place], place // 3) for place in places]

@@ -15,6 +15,7 @@ from stages.io.meshes import build_mesh
 
 __all__ = [
     "NOVEL_YAWS",
+    "SHEET_FIELDS",
     "colour_confidence",
     "colour_depth",
     "colour_normals",
@@ -26,6 +27,10 @@ __all__ = [
 ]
 
 NOVEL_YAWS = (-30.0, 0.0, 30.0)
+SHEET_FIELDS = (  # of an item, that its row of a contact sheet shows
+    *("image", "reconstruction", "albedo", "shading", "canonical_depth", "canonical_image", "view"),
+    *("depth", "valid"),
+)
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 
@@ -81,7 +86,7 @@ def item_pictures(
 ) -> dict[str, np.ndarray]:
     """One row of the contact sheet, column title → (·, ·, 3) uint8.
 
-    item: the fields of sym3d.prediction for one row; truth: (H, W) metres in the input view, 0 on the background;
+    item: SHEET_FIELDS of one row of a sym3d.prediction; truth: (H, W) metres in the input view, 0 on the background;
     None leaves its column out.
     """
     near, far = depth_range

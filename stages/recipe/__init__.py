@@ -4,7 +4,7 @@ The only package that reads TOML. A recipe is checked as a whole, so one message
 path and the nearest known key. The core never sees a recipe: stages turn its sections into plain arguments.
 """
 
-from stages.recipe.reading import load_recipe, parse_recipe
+from stages.recipe.reading import load_recipe, parse_recipe, path_setting
 from stages.recipe.sections import (
     DataSection,
     LossSection,
@@ -27,6 +27,7 @@ __all__ = [
     "find_recipe",
     "load_recipe",
     "parse_recipe",
+    "path_setting",
     "recipe_keys",
     "shipped_recipes",
 ]

@@ -1,6 +1,7 @@
 """From TOML text and ``key=value`` overrides to a `Recipe`, or to one message that names every fault."""
 
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from pydantic import ValidationError
 from stages.errors import InputError, UsageError
 from stages.recipe.sections import Recipe, recipe_keys
 from stages.recipe.shipped import find_recipe
+
+__all__ = ["load_recipe", "parse_recipe", "path_setting"]
 
 MAX_BYTES = 256 * 1024  # a recipe is a page of text; whatever is larger was named by mistake
 MAX_DOTS = 200  # in a line: tomllib takes the square of a key's parts, minutes for a hostile file
@@ -57,6 +60,11 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
         " · ".join(faults) + more,
         "correct the recipe or the -s overrides; `sym3d recipes keys` explains every key",
     )
+
+
+def path_setting(key: str, path: Path) -> str:
+    """The override that makes a recipe name this file."""
+    return f"{key}={json.dumps(str(path), ensure_ascii=False)}"
 
 
 def _override(values: dict, overrides: Sequence[str]) -> dict:

@@ -6,6 +6,8 @@ from pathlib import Path
 from stages.errors import InputError
 from stages.recipe.sections import Recipe
 
+__all__ = ["find_images", "find_recipe", "shipped_recipes"]
+
 
 def shipped_recipes() -> dict[str, Path]:
     """Name → file of the recipes that come with sym3d: ``sym3d_cli/_recipes`` in a wheel, ``recipes`` in a checkout."""

@@ -12,6 +12,7 @@ from stages.evaluate import run as evaluate
 from stages.features import FeaturesRequest
 from stages.features import run as learn_features
 from stages.progress import Report, Silent
+from stages.recipe import path_setting
 from stages.reproduce.confidence import confidence_sheet
 from stages.reproduce.depthcorr import reproduce_depthcorr
 from stages.reproduce.failures import LEVEL_HEAD, judge_checkpoint, report_failures
@@ -28,7 +29,7 @@ from stages.reproduce.shared import (
     made_from,
     make_job,
     naming,
-    setting,
+    trained,
 )
 from stages.reproduce.tables import LEARNED, RATIOS, TABLES, Row, rows_of, scale
 from stages.synth import read_model
@@ -82,7 +83,7 @@ def _reproduce_errors(request: ReproduceRequest, report: Report) -> ReproduceRes
         settings = (*size.settings, *row.settings)
         if LEARNED in settings:
             learn_features(FeaturesRequest(request.data, learned, *FEATURES), report=report)
-            settings += (setting("loss.features_path", learned),)
+            settings += (path_setting("loss.features_path", learned),)
         for seed, name in enumerate(names(row)):
             jobs[name] = make_job(name, size, (*settings, f"run.seed={seed}"), data[row.perturbed])
     diverged = train_all(list(jobs.values()), request.out / "logs", report)
@@ -114,10 +115,8 @@ def _remarks(table: str, lines: Sequence[DepthLine]) -> tuple[str, ...]:
 
 def _scores(name: str, data: Path, report: Report) -> dict[str, np.ndarray]:
     """Per image, the model's and the baselines', and the seconds of its training; evaluated once."""
-    folder = RUNS / name
-    with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
-    out = folder / "scores.h5"
+    folder, out = RUNS / name, RUNS / name / "scores.h5"
+    digest, seconds = trained(folder)
     if not made_from(out, digest, [f"baseline/{baseline}/relief" for baseline in BASELINES]):
         evaluate(EvaluateRequest(folder, data, metrics=tuple(FACTORS), baselines=BASELINES), report=report)
     with open_artifact(out, "sym3d.scores") as scores:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.artifact import open_artifact
+from stages.artifact import SPLITS, open_artifact
 from stages.core.metrics import depth_correlation
 from stages.errors import InputError
 from stages.evaluate import EvaluateRequest
 from stages.evaluate import run as evaluate
 from stages.progress import Report
+from stages.recipe import path_setting
 from stages.reproduce.depthnet import score_depthnet
 from stages.reproduce.remarks import Compared, order
 from stages.reproduce.report import write_table
@@ -26,7 +27,7 @@ from stages.reproduce.shared import (
     made_from,
     make_job,
     naming,
-    setting,
+    trained,
 )
 from stages.reproduce.tables import QUICK_STEPS, SUPERVISED, Scale, scale
 
@@ -55,9 +56,9 @@ class CorrelationLine:
         deviation = f" ({np.std(self.figures):.2f})" if len(self.figures) > 1 else ""
         shown = f"{np.mean(self.figures):.2f}{deviation}" if self.figures else "none finished"
         diverged = self.seeds - len(self.figures) if self.seeds else 0
-        seeds = [str(self.seeds)] * bool(self.seeds) + [f"{diverged} diverged"] * bool(diverged)
+        seeds = str(self.seeds or "") + (f", {diverged} diverged" if diverged else "")
         minutes = f"{self.seconds / 60:.0f}" if self.seconds else ""
-        return self.label, shown, self.paper, ", ".join(seeds), minutes
+        return self.label, shown, self.paper, seeds, minutes
 
     def compared(self) -> Compared:
         """With the paper's figure, of two the larger."""
@@ -85,7 +86,7 @@ def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceR
     before = _pretrainings(request, size, other, seeds) if request.pretrain else []
     diverged = train_all([*plain, *supervised, *before], logs, report)
     after = [
-        job(f"after-{other[:6]}", seed, *SETTLED, setting("optim.init", RUNS / first.name))
+        job(f"after-{other[:6]}", seed, *SETTLED, path_setting("optim.init", RUNS / first.name))
         for seed, first in enumerate(before)
         if first.name not in diverged
     ]
@@ -118,7 +119,7 @@ def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceR
 def _truth(path: Path) -> tuple[bool, np.ndarray]:
     """Whether there are depth maps to learn from, and the depth (N, 66) of the test images' key points."""
     with open_artifact(path, "sym3d.images") as data:
-        truth = data["keypoints"][:][data["split"][:] == 2, :, 2]
+        truth = data["keypoints"][:][data["split"][:] == SPLITS["test"], :, 2]
         if not len(truth):
             raise InputError(path, "has no image in its split 'test'", "make it larger")
         return "depth" in data and "mask" in data, truth
@@ -137,8 +138,7 @@ def _pretrainings(request: ReproduceRequest, size: Scale, digest: str, seeds: Se
 def _figures(name: str, data: Path, dense: bool, report: Report) -> dict[str, float]:
     """Of a run's model and the baseline on the test split, and the seconds of its training; evaluated once."""
     folder, out = RUNS / name, RUNS / name / "depthcorr.h5"
-    with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
+    digest, seconds = trained(folder)
     if not made_from(out, digest):
         baselines = ("average-depth",) if dense else ()
         request = EvaluateRequest(folder, data, metrics=("depthcorr",), baselines=baselines, out=out, overwrite=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.artifact import make_provenance, open_artifact, write_artifact
+from stages.artifact import SPLITS, make_provenance, open_artifact, write_artifact
 from stages.core.depthnet import DepthNet, affine_residual, centred
 from stages.progress import Report
 
@@ -44,13 +44,13 @@ def score_depthnet(data: Path, out: Path, seed: int, report: Report) -> None:
     with open_artifact(data, "sym3d.images") as images:
         size, split = images["image"].shape[1], images["split"][:]
         points = centred(torch.from_numpy(images["keypoints"][:][..., :2]), size)
-        train, test = (torch.from_numpy(split == which) for which in (0, 2))
+        train, test = (split == SPLITS[name] for name in ("train", "test"))
         net = learn_depthnet(points[train], seed, report)
         depth = ask_depthnet(net, points[test], points[train][:ASKED])
         names = images.strings("name")
         write_artifact(
             out,
             "sym3d.scores",
-            {"name": [names[row] for row in np.flatnonzero(split == 2)], "keypoint_depth": depth.numpy()},
+            {"name": [names[row] for row in np.flatnonzero(test)], "keypoint_depth": depth.numpy()},
             provenance=make_provenance(recipe=f"DepthNet, {STEPS} steps of {BATCH}", seed=seed, parents=[images]),
         )

@@ -66,14 +66,16 @@ class DepthLine:
 
     def cells(self) -> tuple[str, ...]:
         side, side_std, mad, mad_std = self.paper
-        notes = [f"{self.hollow} hollow"] * bool(self.hollow) + [f"{self.diverged} diverged"] * bool(self.diverged)
+        seeds = str(self.seeds or "")
+        for count, fate in ((self.hollow, "hollow"), (self.diverged, "diverged")):
+            seeds += f", {count} {fate}" if count else ""
         return (
             self.label,
             "none finished" if self.side is None else self.side.shown(2),
             "none finished" if self.mad is None else self.mad.shown(1),
             f"{side:.2f} ± {side_std:.2f}",
             f"{mad:.1f} ± {mad_std:.1f}",
-            ", ".join([str(self.seeds) if self.seeds else "", *notes]),
+            seeds,
             f"{self.seconds / 60:.0f}" if self.seconds else "",
         )
 

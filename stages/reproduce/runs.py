@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from stages.artifact import open_artifact
+from stages.artifact import SPLITS, open_artifact
 from stages.artifact.child import own_environment, own_module
 from stages.errors import DivergedError, InputError, Sym3dError
 from stages.interrupt import stop_requested
@@ -119,7 +119,7 @@ def _steps_left(job: Job) -> int:
     if recipe.optim.steps:
         return max(0, recipe.optim.steps - done)
     with open_artifact(job.data, "sym3d.images") as images:
-        count = int((images["split"][:] == 0).sum())
+        count = int((images["split"][:] == SPLITS["train"]).sum())
     return max(0, recipe.optim.epochs * (count // recipe.optim.batch) - done)
 
 

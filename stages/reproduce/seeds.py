@@ -23,6 +23,7 @@ from stages.reproduce.shared import (
     made_from,
     make_job,
     naming,
+    trained,
 )
 from stages.reproduce.tables import Scale
 from stages.scoring import score
@@ -118,8 +119,7 @@ def reproduce_seeds(request: ReproduceRequest, report: Report) -> ReproduceResul
 
 def _ending(folder: Path, data: Path) -> _Ending:
     out = folder / "ending.h5"
-    with open_artifact(folder / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
-        digest, seconds = checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
+    digest, seconds = trained(folder)
     if not made_from(out, digest):
         _judge(folder, data, out)
     with open_artifact(out, "sym3d.scores") as scores:

@@ -1,6 +1,5 @@
 """What all tables share: the request, the data they take, the names of their runs, and how figures came about."""
 
-import json
 import platform
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ __all__ = [
     "made_from",
     "make_job",
     "naming",
-    "setting",
+    "trained",
 ]
 
 
@@ -82,9 +81,10 @@ def make_job(name: str, size: Scale, settings: tuple[str, ...], data: Path) -> J
     return Job(name, size.recipe, data, settings)
 
 
-def setting(key: str, path: Path) -> str:
-    """The setting that makes a recipe name this file."""
-    return f"{key}={json.dumps(str(path), ensure_ascii=False)}"
+def trained(run: Path) -> tuple[str, float]:
+    """The digest of a run's checkpoint, and the seconds that its training took."""
+    with open_artifact(run / "checkpoint.h5", "sym3d.checkpoint") as checkpoint:
+        return checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
 
 
 def made_from(scores: Path, digest: str, wanted: Collection[str] = ()) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["LEARNED", "QUICK_STEPS", "RATIOS", "SUPERVISED", "TABLES", "Row", "Scale", "rows_of", "scale"]
+__all__ = ["LEARNED", "QUICK_STEPS", "RATIOS", "SUPERVISED", "TABLES", "Figures", "Row", "Scale", "rows_of", "scale"]
 
 Training = tuple[str, tuple[str, ...]]  # its name and settings
 Figures = tuple[float, float, float, float]  # SIDE ×10⁻² and its deviation over images, MAD in degrees and its
@@ -38,21 +38,22 @@ SUPERVISED = (
     "loss.supervised=true",
     *(f"model.{key}=0" for key in ("max_rotation_degrees", "max_translation_xy", "border", "convex_prior")),
     *("model.confidence=false", "model.symmetric=false", "loss.features=none", "optim.search_steps=0"),
+    "loss.steepness=0",
 )
 FULL = (0.793, 0.140, 16.51, 1.56)
 NO_CONFIDENCE = (0.829, 0.213, 16.39, 2.12)
-SURE, UNSURE = ("model.confidence=false",), ("model.confidence=true",)
+WITHOUT_MAPS, WITH_MAPS = ("model.confidence=false",), ("model.confidence=true",)
 QUICK_STEPS = 8000  # after which the order of the rows holds
 LEARNED = "loss.features=self"  # of features that have to be learned first
 
 
-def _perturb(sure: Training, unsure: Training) -> tuple[Row, ...]:
-    """The rows of table 5, by what trains without confidence maps and with."""
+def _perturb(without_maps: Training, with_maps: Training) -> tuple[Row, ...]:
+    """The rows of table 5, by what trains without confidence maps and what with."""
     return (
-        Row("no perturbation, no confidence", NO_CONFIDENCE, *sure),
-        Row("no perturbation, confidence", FULL, *unsure),
-        Row("perturbation, no confidence", (2.141, 0.842, 26.61, 5.39), *sure, perturbed=True),
-        Row("perturbation, confidence", (0.878, 0.169, 17.14, 1.90), *unsure, perturbed=True, pictured=True),
+        Row("no perturbation, no confidence", NO_CONFIDENCE, *without_maps),
+        Row("no perturbation, confidence", FULL, *with_maps),
+        Row("perturbation, no confidence", (2.141, 0.842, 26.61, 5.39), *without_maps, perturbed=True),
+        Row("perturbation, confidence", (0.878, 0.169, 17.14, 1.90), *with_maps, perturbed=True, pictured=True),
     )
 
 
@@ -70,12 +71,12 @@ TABLES = {
         Row("without light", (2.406, 0.676, 41.64, 8.48), "no-light", ("model.light=false",)),
         Row("without perceptual loss", (0.931, 0.269, 17.90, 2.31), "no-perceptual", ("loss.features=none",), False),
         Row("self-supervised perceptual loss", (0.815, 0.145, 15.88, 1.57), "self", (LEARNED,), False),
-        Row("without confidence", NO_CONFIDENCE, "no-confidence", SURE, False),
+        Row("without confidence", NO_CONFIDENCE, "no-confidence", WITHOUT_MAPS, False),
     ),
-    "perturb": _perturb(("no-confidence", SURE), ("full", ())),
+    "perturb": _perturb(("no-confidence", WITHOUT_MAPS), ("full", ())),
     "failures": (Row("full", FULL, "full"),),
 }
-SMALL_PERTURB = _perturb(("full", ()), ("confidence", UNSURE))  # small recipes are without confidence maps
+SMALL_PERTURB = _perturb(("full", ()), ("confidence", WITH_MAPS))  # small recipes are without confidence maps
 RATIOS = {  # whose figures the paper compares, the one divided by the other
     "baselines": (("unsupervised", "supervised"), ("unsupervised", "null-depth")),
     "perturb": (

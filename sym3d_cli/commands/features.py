@@ -20,7 +20,7 @@ def main(
     out: Annotated[Path, typer.Argument(help="The sym3d.features file to write.")],
     width: Annotated[float, typer.Option("--width", help="Multiplies the channels; 1 is as wide as VGG16.")] = 0.25,
     steps: Annotated[int, typer.Option("--steps", min=1, help="How long to train.")] = 2000,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step.")] = 64,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step, each seen twice.")] = 32,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Same seed, same features (on a CPU).")] = 0,
     device: Device = None,
     overwrite: Overwrite = False,
@@ -35,6 +35,7 @@ def main(
     result = run(request, report=context.obj)
     if not result.trained:
         context.obj.note(f"{result.out} was already complete")
-    context.obj.note(f"tells {result.accuracy:.1%} of held-out crops' turns (25% by chance)")
+    found = f"{result.accuracy:.1%} of the places in held-out pictures again in another light"
+    context.obj.note(f"finds {found} ({result.chance:.2%} by chance)")
     context.obj.note(f"next: sym3d train RECIPE -s loss.features=self -s loss.features_path={result.out}")
     print_json(result) if as_json else print_lines([result.out])

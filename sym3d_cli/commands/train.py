@@ -1,6 +1,5 @@
 """sym3d train: a recipe becomes a run folder with a checkpoint."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -42,7 +41,7 @@ def main(
     as_json: AsJson = False,
 ) -> None:
     """Train a model by a recipe, into runs/NAME; the same command again resumes."""
-    from stages.recipe import find_images, find_recipe, load_recipe
+    from stages.recipe import find_images, find_recipe, load_recipe, path_setting
 
     first = os.environ.get("RANK", "0") == "0"  # of several processes under torchrun; the others stay silent
     report = context.obj if first else Silent()
@@ -52,9 +51,9 @@ def main(
     if data is not None:
         if not data.exists():
             raise InputError(data, "no such file", "check --data")
-        settings.append(_naming("data.images", data))
+        settings.append(path_setting("data.images", data))
     if init is not None:
-        settings.append(_naming("optim.init", init))
+        settings.append(path_setting("optim.init", init))
     loaded = load_recipe(recipe, settings)
     found = find_recipe(recipe)
     name = name or loaded.name
@@ -62,7 +61,7 @@ def main(
         raise UsageError("--name", f"{name} cannot name a folder under runs/", "use letters, digits and . _ -")
     images = None if check else find_images(loaded, found)
     if images is not None:  # the run's own recipe says what it saw, for whoever evaluates it
-        loaded = load_recipe(recipe, [*settings, _naming("data.images", images)])
+        loaded = load_recipe(recipe, [*settings, path_setting("data.images", images)])
     if recipe.endswith(".toml") and found != Path(recipe):
         report.note(f"{recipe} is not here: this is the recipe that comes with sym3d, {found}")
     if check:
@@ -78,8 +77,3 @@ def main(
     report.note(f"{result.steps} steps in {result.seconds:.0f} s" + (f" · {figures}" if figures else ""))
     report.note(f"next: sym3d eval {result.run_dir}")
     print_json(result) if as_json else print_lines([result.checkpoint])
-
-
-def _naming(key: str, path: Path) -> str:
-    """The setting that makes a recipe name this file."""
-    return f"{key}={json.dumps(str(path), ensure_ascii=False)}"

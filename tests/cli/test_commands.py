@@ -226,7 +226,7 @@ def test_features(here, place, refused):
     few = ["--steps", 1, "--batch", 4, "--width", 0.0625]
     made = here("features", "faces.h5", "features.h5", *few)
     assert lines(made) == ["features.h5"]
-    assert "of held-out crops' turns" in made.stderr
+    assert "of the places in held-out pictures again" in made.stderr
     assert "already complete" in here("features", "faces.h5", "features.h5", *few).stderr
     assert "--overwrite" in refused(4, "features", "faces.h5", "features.h5", *few, "--seed", 1)
     using = ["-s", "loss.features=self", "--name", "self", "-s"]

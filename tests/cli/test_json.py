@@ -47,7 +47,7 @@ CALLS = [  # in an order in which each finds what it needs
     ("prep photos photos.h5", ["path", "count", "splits", "skipped"]),
     ("grade photos.h5", ["path", "findings"]),
     ("synth faces.h5 -n 10", ["out", "count", "drawn", "seed"]),
-    ("features faces.h5 features.h5 --steps 1 --batch 4 --width 0.0625", ["out", "accuracy"]),
+    ("features faces.h5 features.h5 --steps 1 --batch 4 --width 0.0625", ["out", "accuracy", "chance"]),
     (f"train tiny --data faces.h5 {' '.join(TRAIN)}", ["run_dir", "checkpoint", "metrics"]),
     ("infer runs/tiny faces.h5 --split test -o out", ["prediction", "images", "reliability", "meshes"]),
     ("eval runs/tiny faces.h5 --batch 1", ["summary", "scores", "sheet"]),

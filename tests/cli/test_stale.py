@@ -38,7 +38,7 @@ SETTINGS = [
     ("synth out.h5 -n 2", "synth out.h5 -n 2 --seed 1", "seed 0, now 1"),
     ("synth out.h5 -n 2", "synth out.h5 -n 3", "2 rows, now 3"),
     ("synth out.h5 -n 2", "synth out.h5 -n 2 --kind cars", "now 'cars, generator"),
-    (f"{FEATURES} --width 0.0625", f"{FEATURES} --width 0.05", "now 'quarter turns, width 0.05,"),
+    (f"{FEATURES} --width 0.0625", f"{FEATURES} --width 0.05", "now 'places in other light, width 0.05,"),
     (f"{FEATURES} --width 0.0625", f"{FEATURES} --width 0.0625 --seed 1", "seed 0, now 1"),
     (f"train tiny --data data.h5 {TINY}", f"train tiny --data data.h5 {TINY} -s optim.lr=0.5", "is 0.5"),
     (f"train tiny --data data.h5 {TINY}", f"train tiny --data data.h5 {TINY} --init model.h5", "is given"),

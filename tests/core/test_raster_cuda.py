@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from tests.core.test_raster_backends import SHARED, soup, warped_grids
 
 triton = pytest.importorskip("triton")
 tl = triton.language
-kernels = cuda._kernels()
+kernels = import_module("stages.core.raster.cuda_zbuffer")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ROOT = Path(__file__).parents[2]
 

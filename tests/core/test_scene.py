@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stages.core.mesh import grid_mesh
-from stages.core.scene import Scene, blend, light_from, lit, photographed, symmetric, with_photo
+from stages.core.scene import Scene, blend, changed_light, light_from, lit, photographed, symmetric, with_photo
 from stages.core.view import render_mesh
 
 SIZE = 48
@@ -44,6 +44,13 @@ def test_a_lamp_in_closed_form():
     flat = replace(face(), depth=torch.ones(SIZE, SIZE))
     ratio = lit(flat, light_from(0, 1, 0.25, 0.75)[None])[0] / flat.albedo
     assert torch.allclose(ratio, torch.full_like(ratio, 0.25 + 0.75 * math.sqrt(0.5)), atol=1e-5)
+
+
+def test_what_is_not_given_of_a_light_stays():
+    old = light_from(1, 0, 0.25, 0.75)
+    assert torch.equal(changed_light(old, (0, 1), diffuse=0.5), light_from(0, 1, 0.25, 0.5))
+    assert torch.equal(changed_light(old, ambient=0.5)[1:], old[1:])
+    assert old.tolist() == light_from(1, 0, 0.25, 0.75).tolist()
 
 
 def test_a_photograph_from_the_front_is_the_canonical_image():

@@ -21,7 +21,7 @@ from stages.synth import SynthRequest, draw
 from stages.train import TrainRequest
 from stages.train import run as train
 from tests.stages.small import write_data
-from tests.stages.test_features import SMALL, ramps
+from tests.stages.test_features import SMALL, mosaics
 from tests.stages.test_prep import fill
 from tests.stages.test_train import RECIPE, contents, write_images
 
@@ -102,7 +102,7 @@ def test_five_steps_are_near_each_other_with_any_number_of_threads(count, thread
 @pytest.mark.parametrize("count", COUNTS)
 def test_scores_and_features_are_near_each_other_with_any_number_of_threads(count, threads, tmp_path, monkeypatch):
     monkeypatch.setattr(stages.features, "fast_precision", lambda device: torch.float32)
-    images, pictures = write_data(tmp_path / "faces.h5"), ramps(tmp_path / "ramps.h5")
+    images, pictures = write_data(tmp_path / "faces.h5"), mosaics(tmp_path / "mosaics.h5")
     found = []
     for number in (1, count):
         threads(number)

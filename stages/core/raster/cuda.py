@@ -1,4 +1,4 @@
-"""The CUDA backend: triton kernels (cuda_kernels.py), launched one after the other and never waited for.
+"""The CUDA backend: triton kernels (cuda_zbuffer.py, cuda_depth.py), launched one after the other and never waited for.
 
 Forward: fill the z-buffer, ``scatter`` the triangles into it, ``resolve`` it to triangle, depth and valid. Of the
 triangles at a sample an atomic maximum keeps the one with the greatest key, whichever order they come in: covers it
@@ -48,12 +48,6 @@ def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def _kernels():
-    from stages.core.raster import cuda_kernels  # late: triton is not everywhere, and takes its time to import
-
-    return cuda_kernels
-
-
 def _launch(kernel, programs: int, *arguments, warps: int = 4, **constants) -> None:
     """Run so many programs of a kernel where its first argument is."""
     with torch.cuda.device_of(arguments[0]):
@@ -70,10 +64,12 @@ def _blocks(count: int, size: int) -> int:
 
 def _scatter(points: Tensor, faces: Tensor, lattice: Lattice) -> tuple[Tensor, int]:
     """The z-buffer (B, H, W) int64 with all triangles in it, and how many bits of its keys count the triangles."""
+    from stages.core.raster.cuda_zbuffer import scatter  # late: triton is not everywhere, and takes its time to import
+
     keys = torch.full((len(points), lattice.height, lattice.width), -1, dtype=torch.int64, device=points.device)
     id_bits = max(len(faces) - 1, 1).bit_length()
     _launch(
-        _kernels().scatter,
+        scatter,
         len(points) * _blocks(len(faces), TRIANGLES),
         *(points, faces, keys, points.shape[1], len(faces)),
         **_camera(lattice),
@@ -91,6 +87,8 @@ def _render(
     points: Tensor, faces: Tensor, lattice: Lattice, face: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """face, depth and valid, each (B, H, W): rasterised, or of the triangles given."""
+    from stages.core.raster.cuda_depth import plane, resolve
+
     shape = (len(points), lattice.height, lattice.width)
     depth, valid = points.new_empty(shape), points.new_empty(shape, dtype=torch.bool)
     sizes = (depth.numel(), points.shape[1], len(faces))
@@ -99,13 +97,15 @@ def _render(
         face = points.new_empty(shape, dtype=torch.int32)
         keys, id_bits = _scatter(points, faces, lattice)
         maps = (face, depth, valid)
-        _launch(_kernels().resolve, programs, keys, points, faces, *maps, *sizes, **constants, ID_BITS=id_bits)
+        _launch(resolve, programs, keys, points, faces, *maps, *sizes, **constants, ID_BITS=id_bits)
     else:
-        _launch(_kernels().plane, programs, face, points, faces, depth, valid, *sizes, **constants)
+        _launch(plane, programs, face, points, faces, depth, valid, *sizes, **constants)
     return face, depth, valid
 
 
 def _backward(points: Tensor, faces: Tensor, face: Tensor, grad_depth: Tensor, lattice: Lattice) -> Tensor:
+    from stages.core.raster.cuda_depth import gather, spread
+
     vertices = points.shape[0] * points.shape[1]
     sums = torch.zeros((4, vertices), dtype=torch.int64, device=points.device)
     # Three corners of every sample are the most that a vertex can get, and have to fit beside the sign.
@@ -113,7 +113,7 @@ def _backward(points: Tensor, faces: Tensor, face: Tensor, grad_depth: Tensor, l
     arguments = (face, grad_depth, points, faces, sums, face.numel(), points.shape[1], len(faces), vertices)
     for measure in (True, False):
         _launch(
-            _kernels().spread,
+            spread,
             _blocks(face.numel(), SAMPLES),
             *arguments,
             **_camera(lattice),
@@ -122,7 +122,7 @@ def _backward(points: Tensor, faces: Tensor, face: Tensor, grad_depth: Tensor, l
             BLOCK=SAMPLES,
         )
     grad = torch.empty_like(points)
-    _launch(_kernels().gather, _blocks(vertices, SAMPLES), sums, grad, vertices, BITS=bits, BLOCK=SAMPLES)
+    _launch(gather, _blocks(vertices, SAMPLES), sums, grad, vertices, BITS=bits, BLOCK=SAMPLES)
     return grad
 
 

@@ -1,11 +1,11 @@
 """Where the samples of an image lie."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from stages.core.camera import focal_length
 from stages.errors import UsageError
 
 __all__ = ["Lattice", "make_lattice"]
@@ -42,6 +42,5 @@ def make_lattice(height: int, width: int, fov: float, samples: int) -> Lattice:
         raise UsageError("rasteriser", f"{samples} samples per pixel", "use 1 or more")
     if not 0 < fov < 180:
         raise UsageError("rasteriser", f"a field of view of {fov}°", "use one between 0° and 180°")
-    focal = (width - 1) / (2 * math.tan(math.radians(fov) / 2))
     centre_u, centre_v = (samples * size / 2 - 0.5 for size in (width, height))
-    return Lattice(focal * samples, centre_u, centre_v, height * samples, width * samples)
+    return Lattice(focal_length(width, fov) * samples, centre_u, centre_v, height * samples, width * samples)

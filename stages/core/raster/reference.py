@@ -31,11 +31,11 @@ def cover(points: Tensor, faces: Tensor, lattice: Lattice) -> Tensor:
     face = torch.full(shape, -1, dtype=torch.int32, device=points.device)
     for corners, key, index in zip(vertices, best, face, strict=True):
         for start in range(0, len(faces), CHUNK):
-            _draw(corners[faces[start : start + CHUNK]], start, lattice, key, index)
+            _draw(corners[faces[start : start + CHUNK]], start, key, index)
     return face
 
 
-def _draw(triangles: Tensor, start: int, lattice: Lattice, best: Tensor, face: Tensor) -> None:
+def _draw(triangles: Tensor, start: int, best: Tensor, face: Tensor) -> None:
     """Draw (F,3,3) triangles numbered from ``start`` into the z-buffer ``best`` and ``face`` (H,W), in place."""
     q0, q1, q2 = triangles.unbind(1)
     edges = torch.stack([torch.linalg.cross(q1, q2), torch.linalg.cross(q2, q0), torch.linalg.cross(q0, q1)], 1)
