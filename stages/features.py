@@ -25,6 +25,7 @@ from stages.errors import DivergedError, InputError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_file
 from stages.memory import keeping_memory
+from stages.outputs import check_output
 from stages.predict import to_tensor
 from stages.progress import Report, Silent
 
@@ -34,7 +35,7 @@ VIEWS, HELD_OUT = 4, 5  # what random numbers are for, after those of stages.dat
 PLACES = 40  # of each picture; more would make neighbours the rule
 TEMPERATURE = 0.15  # of cosines
 RATE, WARM_UP, CLIP = 1e-3, 0.1, 1.0  # Adam's highest rate, the share of steps until then; largest gradient norm
-SAVE_EVERY = 200  # steps
+SAVE_EVERY, MOST_STEPS = 200, 10**9
 SAMPLE = 1000  # images that means, and the accuracy, are taken over
 
 
@@ -102,12 +103,15 @@ def run(request: FeaturesRequest, *, report: Report | None = None) -> FeaturesRe
     """
     if not 0 < request.width <= 4:
         raise UsageError("--width", f"{request.width} is out of range", "use a number above 0, at most 4")
+    if not 1 <= request.steps <= MOST_STEPS:
+        raise UsageError("--steps", f"{request.steps} is out of range", f"use a number from 1 to {MOST_STEPS:,}")
     with (
         flushing_denormals(),
         keeping_memory(),
         open_artifact(request.images, "sym3d.images", report or Silent()) as images,
         hold_file(request.out, [request.images]),
     ):
+        check_output(request.out.with_name(f"{request.out.name}.training.partial"))  # the longest of the names it takes
         recipe = f"places in other light, width {request.width:g}, {request.steps} steps of {request.batch}"
         provenance = make_provenance(recipe=recipe, seed=request.seed, parents=[images])
         before = None if request.overwrite else _find_before(request.out, provenance)

@@ -1,5 +1,6 @@
 """Where results may be written: under the name of a file, in the place of nothing but results."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
         # A link into /proc is what /dev/stdout is, also while that is redirected to a file.
         if (path.exists() and not path.is_file()) or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
             raise OutputError(path, "is no regular file", "name a file")
-        if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
+        if path.exists() and any(os.path.exists(given) and path.samefile(given) for given in inputs):
             raise UsageError(path, "is what is to be read", "name another output")
     except OSError as error:
         raise OutputError(path, f"cannot be written ({error.strerror})", "choose another output") from error

@@ -19,7 +19,7 @@ from stages.progress import Report
 from stages.recipe import Recipe, parse_recipe
 from stages.shipped import shipped_models
 
-__all__ = ["Past", "checkpoint_again", "differences", "find_parents", "new_file", "read_past"]
+__all__ = ["Past", "check_new", "checkpoint_again", "differences", "find_parents", "read_past"]
 
 TIMES = ("seconds",)  # attributes that no two runs share
 SHOWN = 5  # differences
@@ -94,11 +94,11 @@ def _is(path: Path, parent: dict[str, Any]) -> bool:
     return path.is_file() and file_sha256(path) == parent.get("digest")
 
 
-def new_file(out: Path, name: str) -> Path:
-    """Where to make it again. Raises UsageError when something is there already, which would prove nothing."""
-    if (out / name).exists():
-        raise UsageError(f"-o {out}", f"holds {name} already", "name another folder")
-    return out / name
+def check_new(made: Path, argv: Sequence[str] = ()) -> None:
+    """Raises UsageError when something is at ``made`` already, which would prove nothing; but for what this very
+    command, ``argv``, left there when it was cut short before it could compare."""
+    if made.exists() and not (argv and read_past(made).argv == tuple(argv)):
+        raise UsageError(f"-o {made.parent}", f"holds {made.name} already", "name another folder")
 
 
 def checkpoint_again(past: Past, parents: Sequence[Path], out: Path, report: Report) -> Path:
@@ -108,7 +108,8 @@ def checkpoint_again(past: Past, parents: Sequence[Path], out: Path, report: Rep
     """
     if [parent.get("schema") for parent in past.parents] != ["torch"]:
         return train.run(_training(past, parents, out), report=report).checkpoint
-    request = convert.ImportRequest(parents[0], new_file(out, past.path.name), _recipe(past).model)
+    check_new(out / past.path.name)
+    request = convert.ImportRequest(parents[0], out / past.path.name, _recipe(past).model)
     return convert.run(request, report=report).checkpoint
 
 

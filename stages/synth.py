@@ -28,6 +28,7 @@ FIELDS = ("image", "split", "name", "sha256", "depth", "mask", "view", "light")
 KINDS = ("faces", "cars")
 SIZES = (32, 64, 128, 256)
 DICE_THREADS = 3
+MOST = 10**9  # images
 
 
 @dataclass(frozen=True)
@@ -179,15 +180,15 @@ def _labels(request: SynthRequest, rows: np.ndarray, images: np.ndarray) -> dict
 
 
 def _check(request: SynthRequest) -> None:
-    if request.count < 1:
-        raise UsageError("count", f"{request.count} images cannot be drawn", "ask for one or more")
+    if not 1 <= request.count <= MOST:
+        raise UsageError("count", f"{request.count} images cannot be drawn", f"ask for 1 to {MOST:,}")
     if request.size not in SIZES:
         raise UsageError("size", f"{request.size} pixels is not offered", f"choose one of {', '.join(map(str, SIZES))}")
     if request.kind not in KINDS:
         raise UsageError("kind", f"{request.kind!r} is not offered", f"choose one of {', '.join(KINDS)}")
     if request.morphable is not None and request.kind != "faces":
         raise UsageError("morphable", f"a face model draws no {request.kind}", "leave out one of the two")
-    if request.hard:
+    if request.hard is not None:
         parse_hard(request.hard)
         if request.kind != "faces":
             raise UsageError("--hard", "only faces can be made hard", "leave out --kind")

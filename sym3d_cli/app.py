@@ -36,7 +36,7 @@ from sym3d_cli.commands import (
     train,
     view,
 )
-from sym3d_cli.console import Reporter, error_line, hush
+from sym3d_cli.console import Reporter, error_line, heedless, hush
 from sym3d_cli.options import epilog
 from sym3d_cli.text import bound_terminal, register_plain
 
@@ -56,7 +56,7 @@ EXIT_CODES = {
     130: "interrupted with Ctrl-C, SIGTERM or SIGHUP; the same command resumes",
     141: "whoever read the output went away",
 }
-RESUMABLE = ("prep", "synth", "features", "train", "infer", "reproduce")
+RESUMABLE = ("prep", "synth", "features", "train", "infer", "reproduce", "rerun")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # Permissions too: whoever writes makes an OutputError of those.
 UNREADABLE = (
@@ -231,7 +231,10 @@ def _open_closed_streams() -> None:
 def main() -> None:
     """The entry point of ``sym3d``."""
     bound_terminal(os.environ)
+    # torch makes this folder for a compiler that nothing here uses, and does not load where it cannot.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
     _open_closed_streams()
+    sys.stderr = heedless(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=register_plain())
     hear_interrupts()

@@ -1,5 +1,6 @@
 """What people see: results on stdout; notes, warnings, progress and the one line of an error on stderr."""
 
+import io
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from sym3d_cli.waiting import WAITING
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Reporter", "error_line", "hush", "print_json", "print_lines", "print_table", "print_wrapped"]
+__all__ = ["Reporter", "error_line", "heedless", "hush", "print_json", "print_lines", "print_table", "print_wrapped"]
 
 LINE_SECONDS = 5.0  # between two progress lines when stderr is no terminal
 WRAPPED = 15  # letters: longer cells may take several lines
@@ -33,10 +34,22 @@ WRAPPED = 15  # letters: longer cells may take several lines
 def error_line(text: str) -> None:
     """``sym3d: error: text`` on stderr, exactly one line."""
     WAITING.stop()
-    try:
-        print(f"sym3d: error: {said(text)}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        hush(sys.stderr)  # the exit code says it too
+    print(f"sym3d: error: {said(text)}", file=sys.stderr, flush=True)
+
+
+class _Heedless(io.FileIO):
+    def write(self, data) -> int:
+        try:
+            return super().write(data) or len(data)  # None where it would have to wait
+        except OSError:
+            return len(data)
+
+
+def heedless(stream: TextIO) -> TextIO:
+    """The same file, but what it does not take is dropped, as on a full disk, or where nobody reads any more: no word
+    is worth the work that it is about."""
+    raw = _Heedless(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True)
 
 
 def hush(stream: TextIO) -> None:
@@ -128,8 +141,6 @@ class Reporter:
     def __init__(self, verbosity: int = 0):
         self.verbosity = verbosity
         self.console = Console(stderr=True, highlight=False)
-        # Rich would end the program, and with it a training, where only nobody listens any more.
-        self.console.on_broken_pipe = lambda: hush(sys.stderr)
         self._display: Display | None = None
         self._tasks = 0  # one within another
         self._waits = False

@@ -76,7 +76,8 @@ class RowWriter:
             raise
 
     def _open(self, overwrite: bool) -> None:
-        self._finishing.unlink(missing_ok=True)  # of an earlier run that was killed
+        with output_errors(self.path):
+            self._finishing.unlink(missing_ok=True)  # of an earlier run that was killed
         stale = None
         if not overwrite and self.path.exists():
             stale = self._compare_output()

@@ -46,8 +46,8 @@ FACTORS = {"side": 100.0, "mad": 1.0, "relief": 1.0}
 def run(request: ReproduceRequest, *, report: Report = Silent()) -> ReproduceResult:
     """Train what is missing, evaluate, and write the table. The same request again goes on where it stopped.
 
-    Raises UsageError for an unknown table, InputError for data without truth or a training that failed; and what the
-    stages raise. A training that diverges is a result, and is counted in its row.
+    Raises UsageError for an unknown table, InputError for data without truth, the error of a training that
+    failed; and what the stages raise. A training that diverges is a result, and is counted in its row.
     """
     if request.table not in NAMES:
         raise UsageError(request.table, "there is no such table", f"choose from {', '.join(NAMES)}")

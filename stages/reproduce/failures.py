@@ -15,6 +15,7 @@ from stages.evaluate import EvaluateRequest
 from stages.evaluate import run as evaluate
 from stages.io.files import make_folder, safe_stem, write_file
 from stages.io.pictures import contact_sheet, write_png
+from stages.io.sources import printable
 from stages.loading import Loaded, load_model
 from stages.progress import Report, Silent
 from stages.reproduce.curves import diagram
@@ -211,7 +212,7 @@ def _markdown(name: str, graded: Sequence[GradedLine], trust: Sequence[TrustLine
             "",
             f"![The people at every level]({name}-faces.png)",
             "",
-            *(f"- {key}: {value}" for key, value in facts.items()),
+            *(f"- {key}: {printable(value)}" for key, value in facts.items()),
             "",
         ]
     )

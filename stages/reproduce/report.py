@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stages.io.files import make_folder, write_file
 from stages.io.pictures import write_png
+from stages.io.sources import printable
 from stages.reproduce.tables import Figures
 
 __all__ = ["HEAD", "DepthLine", "Line", "Spread", "write_table"]
@@ -104,7 +105,7 @@ def write_table(
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
             *(line for remark in remarks for line in (remark, "")),
-            *(f"- {key}: {value}" for key, value in facts.items()),
+            *(f"- {key}: {printable(value)}" for key, value in facts.items()),
             "",
         ]
     )

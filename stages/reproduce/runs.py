@@ -13,7 +13,7 @@ import torch
 
 from stages.artifact import SPLITS, open_artifact
 from stages.artifact.child import own_environment, own_module
-from stages.errors import DivergedError, InputError
+from stages.errors import DivergedError, InputError, Sym3dError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.io.threads import usable_cores
@@ -26,6 +26,7 @@ __all__ = ["RUNS", "Job", "train_all"]
 POLL = 0.5  # seconds
 RUNS = Path("runs")
 WORTH_MEASURING = 1000  # steps
+OUT_OF_MEMORY, INTERRUPTED = 8, 130  # exit codes of the command line that no Sym3dError has
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Job:
 def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
     """Run all jobs; those that are complete see it themselves. Returns the names of those that diverged.
 
-    Raises InputError with the last line of a job that failed otherwise, and KeyboardInterrupt after Ctrl-C or SIGTERM;
-    what runs then is stopped, saved, and resumes later.
+    A job that fails otherwise raises, with its last line, the error of its exit code, InputError where there is none;
+    Ctrl-C or SIGTERM, here or there, KeyboardInterrupt. What runs then is stopped, saved, and resumes later.
     """
     waiting, diverged = list(jobs), set()
     gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
@@ -68,8 +69,7 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
                     if code == DivergedError.exit_code:
                         diverged.add(job.name)
                     elif code:
-                        log = _log(job, logs)
-                        raise InputError(job.name, f"its training failed ({_last_line(log)})", f"see {log}")
+                        raise _failure(job, code, logs)
                     task.advance()
                 task.advance(0, " | ".join(_last_line(_log(job, logs)) for job, _ in running.values()))
         finally:
@@ -78,6 +78,18 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
             for _, process in running.values():
                 process.wait()
     return diverged
+
+
+def _failure(job: Job, code: int, logs: Path) -> BaseException:
+    if code == INTERRUPTED:  # batch queues mean every process of a job, and some are quicker than we are
+        return KeyboardInterrupt()
+    if code == OUT_OF_MEMORY:
+        return MemoryError()
+    log = _log(job, logs)
+    ended = f"was ended by signal {-code}" if code < 0 else "failed"
+    kinds = {kind.exit_code: kind for kind in Sym3dError.__subclasses__()}
+    fix = f"see {log}, then run the same command again"
+    return kinds.get(code, InputError)(job.name, f"its training {ended} ({_last_line(log)})", fix)
 
 
 def _announcement(jobs: Sequence[Job], places: int, on_cpu: bool) -> str:

@@ -40,7 +40,7 @@ def main(
     """Make an artifact again by the command and inputs that it was made by, and say whether it is the same (else exit
     code 4). Nothing but the artifact, its parents and photographs is read; nothing is written outside the folder.
     """
-    from stages.rerun import checkpoint_again, differences, find_parents, new_file, read_past
+    from stages.rerun import check_new, checkpoint_again, differences, find_parents, read_past
 
     if out.exists() and any(out.samefile(file.parent) for file in (artifact, artifact.resolve())):
         raise UsageError(f"-o {out}", "is where the artifact itself is", "name another folder")
@@ -49,8 +49,9 @@ def main(
         made = checkpoint_again(past, find_parents(past, parent or ()), out, context.obj)
     else:
         name, rest = command_of(past.argv, root, artifact)  # before anybody looks for its parents
-        made = new_file(out, COMMANDS[name][1] or artifact.name)
+        made = out / (COMMANDS[name][1] or artifact.name)
         line = again(root.commands[name], name, rest, find_parents(past, parent or ()), made, artifact)
+        check_new(made, line)
         context.obj.note(f"sym3d {shlex.join(line)}")
         sys.argv = ["sym3d", *line]  # so the new artifact says how it was made
         with redirect_stdout(sys.stderr):

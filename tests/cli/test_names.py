@@ -105,3 +105,24 @@ def test_meshes_do_not_replace_the_photographs_they_are_put_beside(here, sym3d):
 def test_a_file_that_may_not_be_read_is_bad_input(here, refusal):
     (here / "data.h5").chmod(0)
     assert "data.h5: cannot be read (permission denied)" in refusal(3, "grade", "data.h5")
+
+
+@pytest.mark.parametrize("command", ["synth", "features"])
+@pytest.mark.parametrize("length", [239, 247])  # the names of what is beside it until it is whole are longer
+def test_an_output_whose_name_is_too_long_is_refused_before_the_work(command, length, here, refusal):
+    before = contents(here)
+    out = "y" * length
+    line = refusal(6, command, *COMMANDS[command](out))
+    assert out in line
+    assert "(File name too long)" in line
+    assert contents(here) == before
+
+
+def test_an_input_whose_name_is_too_long_is_not_mistaken_for_the_output(here, refusal):
+    assert refusal(3, "synth", "data.h5", "--morphable", "x" * 300).startswith("sym3d: error: " + "x" * 300)
+
+
+def test_more_images_than_anybody_draws(refusal, here):
+    for count in (10**9 + 1, 2**63):
+        assert "count: " in refusal(2, "synth", "out.h5", "-n", count)
+    assert "are free" in refusal(6, "synth", "out.h5", "-n", 10**9)

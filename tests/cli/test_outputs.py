@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from PIL import Image
 
 import stages.checkpoint
 from stages.artifact import make_provenance, open_artifact, write_artifact
-from tests.disks import mounted
+from tests.disks import fill, mounted
 from tests.stages.small import write_checkpoint, write_data
 
 UNFINISHED = (".partial", ".lock", ".tmp")
@@ -139,15 +139,6 @@ SOME = [*QUICK, *(pytest.param(command, marks=pytest.mark.slow) for command in C
 def test_an_output_that_cannot_be_written(command, here, sym3d):
     with disk(here, "ro"):  # not even by the superuser
         assert "(Read-only file system)" in refusal(sym3d(*on_disk(command)))
-
-
-def fill(disk: Path) -> Path:
-    """Take all the room that is left."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(4096)):
-            pass
-    return filler
 
 
 @pytest.mark.parametrize("command", SOME)

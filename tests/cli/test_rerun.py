@@ -130,6 +130,14 @@ def test_what_lies_in_the_folder_already_proves_nothing(refused, tmp_path):
     assert "holds theirs.h5 already" in refused(2, "rerun", "theirs.h5", "-o", "again")
 
 
+def test_what_a_rerun_left_before_it_could_compare_is_compared(sym3d, tmp_path):
+    assert sym3d("synth", "faces.h5", "-n", 2).exit_code == 0
+    again(sym3d, "faces.h5")
+    before = (tmp_path / "again/faces.h5").stat().st_mtime_ns
+    again(sym3d, "faces.h5")
+    assert (tmp_path / "again/faces.h5").stat().st_mtime_ns == before
+
+
 def again(sym3d, artifact, *parents):
     """Run it again in a folder of its own, from these parents."""
     named = [part for parent in parents for part in ("--parent", parent)]

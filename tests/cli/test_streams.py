@@ -3,15 +3,26 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stages.core.kernels import compiled
 from stages.recipe import find_recipe
+from tests.disks import fill, mounted
+from tests.stages.small import write_data
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-NOTES = "from sym3d_cli.console import Reporter; r = Reporter(); r.note('a'); r.warn('b'); r.note('c'); print('done')"
+NOTES = """
+import sys
+from sym3d_cli.console import Reporter, heedless
+sys.stderr = heedless(sys.stderr)
+r = Reporter()
+r.note('a'); r.warn('b'); r.note('c')
+print('done')
+"""
+NO_TEMPORARY_FILES = "import tempfile; tempfile.tempdir = '/dev/null'; from sym3d_cli.app import main; main()"
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
@@ -22,11 +33,14 @@ def start_without(streams: tuple[int, ...], *arguments: str, cwd: Path) -> subpr
     return start("-m", "sym3d_cli", *arguments, cwd=cwd, preexec_fn=lambda: [os.close(stream) for stream in streams])
 
 
-@pytest.fixture
-def deaf() -> int:
-    """The writing end of a pipe that nobody reads."""
-    ours, theirs = os.pipe()
-    os.close(ours)
+@pytest.fixture(params=["pipe", "full"])
+def deaf(request) -> Iterator[int]:
+    """The writing end of a pipe that nobody reads; a file on a disk that is full."""
+    if request.param == "pipe":
+        ours, theirs = os.pipe()
+        os.close(ours)
+    else:
+        theirs = os.open("/dev/full", os.O_WRONLY)
     yield theirs
     os.close(theirs)
 
@@ -52,7 +66,27 @@ def test_an_error_that_nobody_hears_keeps_its_exit_code(deaf):
 
 
 def test_work_goes_on_where_nobody_hears_the_notes(deaf):
-    assert start("-c", NOTES, stdout=subprocess.PIPE, stderr=deaf).communicate(timeout=60)[0] == b"done\n"
+    process = start("-c", NOTES, stdout=subprocess.PIPE, stderr=deaf)
+    assert process.communicate(timeout=60)[0] == b"done\n"
+    assert process.returncode == 0
+
+
+def test_a_log_whose_disk_was_full_goes_on(tmp_path):
+    """With what is said once there is room again."""
+    with mounted(tmp_path / "disk", "size=8k") as disk:
+        filler = fill(disk)
+        said = NOTES.replace("r.warn('b')", f"__import__('os').unlink({str(filler)!r})")
+        with (disk / "log").open("wb") as log:
+            assert start("-c", said, stdout=subprocess.DEVNULL, stderr=log).wait(60) == 0
+        assert (disk / "log").read_text() == "c\n"
+
+
+def test_learning_needs_no_temporary_files(tmp_path):
+    """torch would make a folder for them, and does not load where it cannot."""
+    write_data(tmp_path / "faces.h5")
+    learn = ["features", "faces.h5", "out.h5", "--steps", "1", "--batch", "2", "--width", "0.0625"]
+    assert start("-c", NO_TEMPORARY_FILES, *learn, cwd=tmp_path).wait(120) == 0
+    assert sorted(os.listdir(tmp_path)) == ["faces.h5", "out.h5"]
 
 
 def test_a_working_directory_that_is_gone(refused, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from stages.artifact import file_sha256, open_artifact
 from stages.errors import InputError, UsageError
 from stages.reproduce import ReproduceRequest, failures, run
-from stages.reproduce.failures import SETS, _trust
+from stages.reproduce.failures import SETS, _markdown, _trust
 from tests.stages.small import write_checkpoint, write_data
 from tests.stages.tiny_face import tiny_arrays, write_model
 
@@ -50,6 +50,12 @@ def test_a_checkpoint_is_judged_and_not_judged_again(tiny):
     before = [path.stat().st_mtime_ns for path in made]
     assert run(request).lines == result.lines
     assert [path.stat().st_mtime_ns for path in made] == before, "what was complete was done again"
+
+
+def test_facts_hold_any_name():
+    """Of a file, whose bytes need be no text."""
+    text = _markdown("x", [], [], {"faces": "a\nb\udce9.h5"})
+    assert text.encode().endswith(rb"- faces: a\nb\xe9.h5" + b"\n")
 
 
 def test_on_faces_of_a_morphable_model(tiny):

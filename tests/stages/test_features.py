@@ -182,6 +182,9 @@ def test_what_cannot_be_learned_from(images, tmp_path):
     for width in (0, -1, 5, float("nan")):
         with pytest.raises(UsageError, match="--width"):
             run(FeaturesRequest(images, out, width=width))
+    for steps in (0, 10**9 + 1):
+        with pytest.raises(UsageError, match="--steps"):
+            run(FeaturesRequest(images, out, steps=steps))
     with pytest.raises(InputError, match="64 training images for batches of 65"):
         run(FeaturesRequest(images, out, batch=65))
     untried = write_images(tmp_path / "train.h5", 24, False, 16, split=np.zeros(24, np.uint8))

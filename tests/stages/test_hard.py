@@ -111,7 +111,7 @@ def test_a_file_of_them(tmp_path):
         assert images.provenance["recipe"].endswith("pose=4")
     with pytest.raises(StaleError):
         run(SynthRequest(request.out, N, seed=3, hard="pose=3"))
-    for hard in ("pose", "pose=5", "pose=-1", "pose=1.0", "sleep=1", "=1"):
+    for hard in ("", "pose", "pose=5", "pose=-1", "pose=1.0", "sleep=1", "=1"):
         with pytest.raises(UsageError, match=r"--hard .*choose light, noise, pose and a level from 0 to 4"):
             run(SynthRequest(tmp_path / "x.h5", 1, hard=hard))
     with pytest.raises(UsageError, match="--hard: only faces can be made hard; leave out --kind"):

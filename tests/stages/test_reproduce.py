@@ -15,7 +15,7 @@ import stages.reproduce
 import stages.reproduce.forecast as forecast
 import stages.reproduce.runs as runs
 from stages.artifact import open_artifact
-from stages.errors import InputError, UsageError
+from stages.errors import InputError, OutputError, StaleError, UsageError
 from stages.io.threads import usable_cores
 from stages.progress import Silent
 from stages.recipe import load_recipe
@@ -176,6 +176,30 @@ def test_a_training_that_fails_is_named_with_its_reason(here, monkeypatch):
     monkeypatch.setitem(stages.reproduce.TABLES, "baselines", (row,))
     with pytest.raises(InputError, match=r"quick-\w+-broken-0: its training failed \(.*64 pixels.*see results/logs"):
         run(ReproduceRequest("baselines", Path("faces.h5"), quick=True, steps=1))
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        (
+            4,
+            StaleError,
+            r"a: its training failed \(disk: no room; make some\); see .*a\.log, then run the same command",
+        ),
+        (6, OutputError, "its training failed"),
+        (-9, InputError, "its training was ended by signal 9"),
+        (8, MemoryError, None),
+        (130, KeyboardInterrupt, None),  # somebody stopped it, not us
+    ],
+)
+def test_the_error_of_a_training_is_ours(here, monkeypatch, code, error, message):
+    def start(job, gpu, logs):
+        (logs / "a.log").write_text("sym3d: error: disk: no room; make some\n")
+        return subprocess.Popen(["sh", "-c", f"exit {code}" if code > 0 else f"kill {code} $$"])
+
+    monkeypatch.setattr(runs, "_start", start)
+    with pytest.raises(error, match=message):
+        runs.train_all([Job("a", "small", Path("faces.h5"), ("optim.steps=1",))], here / "logs", Silent())
 
 
 def test_features_are_learned_before_the_runs_that_need_them(here, monkeypatch):

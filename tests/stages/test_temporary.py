@@ -1,7 +1,6 @@
 """No room for temporary files: said so, with exit code 6, by what needs them; the rest does without."""
 
 import tempfile
-from contextlib import suppress
 
 import numba
 import numpy as np
@@ -12,7 +11,7 @@ from stages.core.kernels import compiled
 from stages.errors import OutputError
 from stages.io.maps import DEPTHS
 from stages.io.meshes import write_meshes
-from tests.disks import mounted
+from tests.disks import fill, mounted
 from tests.stages.test_export import make_item
 from tests.stages.tiny_face import tiny_arrays, write_model
 
@@ -21,9 +20,7 @@ from tests.stages.tiny_face import tiny_arrays, write_model
 def full(tmp_path):
     """A file system on which files can be made, but nothing written into them."""
     with mounted(tmp_path / "disk", "size=64k") as folder:
-        with (folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
+        fill(folder)
         yield folder
 
 
