@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.core.imitation import imitation
-from stages.core.model import Sym3D
+from stages.core.model import Factors, Sym3D
 
 OPTIONS = {"width": 0.0625, "confidence": False, "symmetric": True}
 
@@ -36,7 +36,8 @@ def ramp(size, **replaced):
         "light_direction": torch.tensor([[0.0, 0.0, 1.0]]),
     } | replaced
     reach = torch.tensor([1.0, 1.0, 1.0, 0.1, 0.1, 0.0])
-    predict = lambda image: SimpleNamespace(**factors)  # noqa: E731
+    factors |= {"depth": factors["free_depth"], "confidence": None, "perceptual_confidence": None}
+    predict = lambda image: Factors(**factors)  # noqa: E731
     return SimpleNamespace(size=size, depth_min=0.9, depth_max=1.1, view_reach=reach, predict=predict)
 
 
