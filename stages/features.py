@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from stages.artifact import SPLITS, Artifact, make_provenance, open_artifact, origin_difference, write_artifact
 from stages.checkpoint import TrainingState, restore, save
 from stages.core.perceptual import VGG16Features
+from stages.data.augment import other_light, random_crops
 from stages.data.batches import batch_rows
-from stages.data.views import other_light, random_crops
 from stages.device import fast_precision, flushing_denormals, pick_device
 from stages.errors import DivergedError, InputError, StaleError, UsageError
 from stages.interrupt import stop_requested

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .camera import FOV, pixel_rays
+from stages.core.camera import FOV, pixel_rays
 
 __all__ = ["depth_normals", "smoothness", "steepness"]
 

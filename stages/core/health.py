@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stages.core.geometry import smoothness
 from stages.core.model import Factors
 
 __all__ = ["collapsed", "convexity", "symptoms"]
@@ -44,11 +45,11 @@ def symptoms(factors: Factors, depth_range: float) -> list[str]:
             "the shape is concave, inverted (a hollow mould explains the images as well); "
             "try model.convex_prior=1.2, or a larger one than it has"
         )
-    across, down = (depth.diff(dim=dim).abs() / depth_range for dim in (2, 1))
-    steep = STEEP * 64 / depth.shape[-1]
-    if (across.mean() + down.mean()).item() > 0.1:
+    steep = STEEP * 64 / depth.shape[-1] * depth_range
+    blades = sum((depth.diff(dim=dim).abs() > steep).float().mean() for dim in (2, 1))
+    if smoothness(depth).item() > 0.1 * depth_range:
         found.append("the depth is noisy; try loss.smoothness=0.1")
-    elif ((across > steep).float().mean() + (down > steep).float().mean()).item() > 0.06:
+    elif blades.item() > 0.06:
         found.append(
             "the depth stands up in blades and does not find back (folded); try loss.steepness=0.6 or fewer steps, "
             "and run.keep_best=true to have the checkpoint from before"

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from . import losses
-from .geometry import smoothness, steepness
-from .model import Factors, Reconstruction, Sym3D
-from .search import search_view
+from stages.core import losses
+from stages.core.geometry import smoothness, steepness
+from stages.core.model import Factors, Reconstruction, Sym3D
+from stages.core.search import search_view
 
 __all__ = ["objective", "supervised_objective"]
 

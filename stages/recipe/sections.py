@@ -128,7 +128,7 @@ class LossSection(_Section):
     """Weight λ_sm of the mean absolute slope of the depth (less the prior's); 0.1 removes noise from the normals."""
     steepness: Weight = 0.0
     """Weight λ_st of slopes (less the prior's) steeper than 0.04 of the depth's range in a pixel of 64, the square of
-    their excess; 0.15 keeps shapes from folding into blades."""
+    their excess; 0.15 puts off that shapes fold into blades, 0.6 more so."""
     yaw_spread: float | None = Field(None, gt=0, le=90)
     """Standard deviation of the yaws, in degrees, in upright and centred pictures; left out: no assumption."""
     yaw_spread_steps: int = Field(0, ge=0, le=10**9)

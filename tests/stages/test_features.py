@@ -9,7 +9,7 @@ import torch
 import stages.features
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.core.perceptual import VGG16_LAYERS, VGG16Features
-from stages.data.views import other_light, random_crops
+from stages.data.augment import other_light, random_crops
 from stages.errors import DivergedError, InputError, MissingPartError, StaleError, UsageError
 from stages.features import FeaturesRequest, run
 from stages.loading import build_features
