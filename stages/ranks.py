@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from stages.errors import UsageError
+
 __all__ = ["Ranks", "is_lost_peer", "joined"]
 
 
@@ -68,17 +70,29 @@ class _Gather(torch.autograd.Function):
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Connected with those that torchrun names: over NCCL and a device for each where there is CUDA, gloo elsewhere."""
+    """Connected with those that torchrun names: over NCCL and a device for each where there is CUDA, gloo elsewhere.
+
+    Raises UsageError when there are fewer devices than processes here.
+    """
     ranks = Ranks(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     if ranks.count == 1:
         yield ranks
         return
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(_own_gpu())
     distributed.init_process_group("nccl" if cuda else "gloo")
     yield ranks
     distributed.destroy_process_group()  # not after an error: it would wait for those that are gone
+
+
+def _own_gpu() -> int:
+    """Raises UsageError when there are more processes here than GPUs: NCCL cannot have two of them share one."""
+    local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if local >= gpus:
+        what, fix = f"has no GPU of its own (there are {gpus})", f"start torchrun with --nproc-per-node {gpus}"
+        raise UsageError(f"process {local + 1} on this machine", what, fix)
+    return local
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

@@ -1,6 +1,7 @@
 """Many trainings side by side, each a ``sym3d train`` of its own: one for every GPU, or for every core of a CPU."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
     Ctrl-C or SIGTERM, here or there, KeyboardInterrupt. What runs then is stopped, saved, and resumes later.
     """
     waiting, diverged = list(jobs), set()
-    gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
+    gpus = _gpus()
     places = gpus or [None] * usable_cores()
     if announcement := _announcement(jobs, len(places), on_cpu=not gpus):
         report.note(announcement)
@@ -78,6 +79,12 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
             for _, process in running.values():
                 process.wait()
     return diverged
+
+
+def _gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that this process may use: where it is set, not 0, 1, …"""
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:count] if named else [str(gpu) for gpu in range(count)]
 
 
 def _failure(job: Job, code: int, logs: Path) -> BaseException:

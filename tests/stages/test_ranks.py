@@ -13,7 +13,8 @@ import torch
 
 from stages.artifact import open_artifact
 from stages.core.losses import perceptual, photometric, viewpoints
-from stages.ranks import Ranks
+from stages.errors import UsageError
+from stages.ranks import Ranks, joined
 from tests.stages.test_train import contents, wait_for, write_images
 
 RECIPE = """
@@ -168,3 +169,12 @@ def test_the_mean_of_the_shares_losses_is_the_loss_of_the_batch():
 
     parts = [viewpoints(view[share], reach, 0.4, 3.0, gather=lambda _: view[:, 1]) for share in shares]
     torch.testing.assert_close(sum(parts) / 2, viewpoints(view, reach, 0.4, 3.0))
+
+
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=r"^process 3 .* no GPU .* are 2\); start .*node 2$"), joined():
+        pass

@@ -202,6 +202,24 @@ def test_the_error_of_a_training_is_ours(here, monkeypatch, code, error, message
         runs.train_all([Job("a", "small", Path("faces.h5"), ("optim.steps=1",))], here / "logs", Silent())
 
 
+def test_trainings_run_on_the_gpus_that_are_ours(here, monkeypatch):
+    started = []
+
+    def start(job, gpu, logs):
+        started.append(gpu)
+        (logs / f"{job.name}.log").touch()
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(runs, "_start", start)
+    monkeypatch.setattr(runs.torch.cuda, "device_count", lambda: 2)
+    jobs = [Job(name, "small", Path("faces.h5"), ("optim.steps=1",)) for name in "ab"]
+    for visible, expected in (("3,GPU-5c", ["3", "GPU-5c"]), (None, ["0", "1"])):
+        started.clear()
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible) if visible else monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        runs.train_all(jobs, here / "logs", Silent())
+        assert started == expected
+
+
 def test_features_are_learned_before_the_runs_that_need_them(here, monkeypatch):
     row = Row("self-supervised", (1, 1, 1, 1), "self", (LEARNED, "optim.batch=2"))
     monkeypatch.setitem(stages.reproduce.TABLES, "baselines", (row,))
