@@ -67,8 +67,8 @@ def back_project(depth: Float[Tensor, "b h w"], fov: float = FOV) -> Float[Tenso
 
 def project(points: Float[Tensor, "*b 3"], height: int, width: int, fov: float = FOV) -> Float[Tensor, "*b 2"]:
     """Pixel coordinates (u, v) of camera-frame points."""
-    centre = points.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return points[..., :2] / points[..., 2:] * focal_length(width, fov) + centre
+    u, v = (points[..., :2] / points[..., 2:] * focal_length(width, fov)).unbind(-1)
+    return torch.stack([u + (width - 1) / 2, v + (height - 1) / 2], -1)  # no constant that a GPU would wait for
 
 
 def rotation(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
