@@ -12,7 +12,6 @@ import typer
 from typer.core import TyperGroup
 
 from stages.errors import InputError, Sym3dError
-from stages.interrupt import hear_interrupts
 from sym3d_cli.commands import (
     bench,
     composite,
@@ -229,7 +228,7 @@ def _open_closed_streams() -> None:
 
 
 def main() -> None:
-    """The entry point of ``sym3d``."""
+    """Run the command that the arguments name."""
     bound_terminal(os.environ)
     # torch makes this folder for a compiler that nothing here uses, and does not load where it cannot.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
@@ -237,5 +236,4 @@ def main() -> None:
     sys.stderr = heedless(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=register_plain())
-    hear_interrupts()
     app(prog_name="sym3d")

@@ -14,14 +14,15 @@ import signal
 import sys
 import time
 
-STAGES = ("prep", "synth", "features", "train", "infer", "evaluate", "export", "reproduce")
+STAGES = ("prep", "synth", "features", "train", "infer", "evaluate", "export", "report", "reproduce")
 
 
 def serve() -> None:
-    from sym3d_cli.app import main
+    from sym3d_cli.__main__ import main
 
     for stage in STAGES:
         importlib.import_module(f"stages.{stage}")
+    sys.modules["stages.reproduce.failures"].EACH = 2  # images in each of its 15 sets
     load_kernels()
     for line in sys.stdin:
         print(json.dumps(run(main, **json.loads(line))), flush=True)
