@@ -18,6 +18,7 @@ def main() -> None:
         sys.exit(130)
     finally:
         ignore_interrupts()  # Python has threads to wait for, and would end in a traceback
+        exec("")  # or, interrupted in such a call, which libraries make, it would end itself by SIGINT in place of 130
 
 
 if __name__ == "__main__":

@@ -67,6 +67,12 @@ UNREADABLE = (
 class OneLineErrors(TyperGroup):
     """Reports errors as `explain` does, wherever they come from."""
 
+    def make_context(self, *args, **extra):
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt as error:  # Typer would say nothing
+            raise typer.Exit(explain(error, None, debug=False)) from error
+
     def invoke(self, ctx: typer.Context):
         try:
             result = super().invoke(ctx)

@@ -24,30 +24,43 @@ main()
 LOADING = """
 class Finder:
     def find_spec(self, name, path, target=None):
-        if name == {module!r}: come()
+        if name == {module!r}: exec("come()")  # as dataclasses do
 sys.meta_path.insert(0, Finder())
 """
 
 
-def run(name: str, when: str, *arguments: str) -> tuple[int, str]:
-    """sym3d, to which a signal comes ``when``: exit code and stderr."""
-    command = [sys.executable, "-c", MAIN.format(name=name, when=when), *arguments]
-    done = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    return done.returncode, done.stderr
+@pytest.fixture
+def run(tmp_path):
+    """sym3d as ``python -m``, to which a signal comes: function of its name, when, arguments → exit code and stderr."""
+
+    def run(name: str, when: str, *arguments: str) -> tuple[int, str]:
+        (tmp_path / "main.py").write_text(MAIN.format(name=name, when=when))
+        command = [sys.executable, "-m", "main", *arguments]
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, text=True, **streams)
+        return done.returncode, done.stderr
+
+    return run
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_while_the_command_line_loads(name):
+def test_while_the_command_line_loads(run, name):
     assert run(name, LOADING.format(module="typer"), "recipes", "list") == INTERRUPTED
 
 
-def test_while_a_library_loads_that_drops_every_exception():
+def test_while_a_library_loads_that_drops_every_exception(run):
     """trimesh, whose formats load meshio where it is there."""
     assert run("SIGINT", LOADING.format(module="meshio"), "export", "nowhere.h5", "-o", "out") == INTERRUPTED
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_when_all_is_done(name):
+def test_while_the_arguments_are_read(run, name):
+    when = "import sym3d_cli.app\nsym3d_cli.app.OneLineErrors.parse_args = lambda *_: come()"
+    assert run(name, when, "recipes", "list") == INTERRUPTED
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_when_all_is_done(run, name):
     assert run(name, "atexit.register(come)", "--version") == (0, "")
 
 

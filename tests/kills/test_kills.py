@@ -69,7 +69,6 @@ COMMANDS = {
         "export {inputs}/out/prediction.h5 -o out --row 0 --row 1 --format obj,ply,glb --sheet --video frontal "
         "--video-format gif,webp --size 32"
     ),
-    "report": Command("report {inputs}/model.h5 {inputs}/out/prediction.h5 -o report.html"),
     "synth --hard": Command("synth out.h5 -n 100 --hard pose=3"),
     "rerun": Command("rerun {inputs}/hard.h5 -o again"),
     "failures": Command("reproduce failures --checkpoint {inputs}/model.h5"),
