@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["hear_interrupts", "interrupts_later", "stop_requested"]
+__all__ = ["hear_interrupts", "ignore_interrupts", "interrupts_later", "stop_requested"]
 
 HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
 TERMINALS = [fd for fd in range(3) if os.isatty(fd)]
@@ -16,6 +16,12 @@ def hear_interrupts() -> None:
     for number in _interrupts():
         if number != signal.SIGINT:  # which Python hears itself, unless a script started us behind its back with &
             signal.signal(number, _interrupt)
+
+
+def ignore_interrupts() -> None:
+    """For the last moments of a process."""
+    for number in _interrupts():
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupts() -> list[int]:
@@ -39,13 +45,15 @@ def _let_go(number: int) -> None:
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Inside, these signals only make the yielded function return True; a second one raises KeyboardInterrupt."""
+    """Inside, these signals only make the yielded function return True; Ctrl-C after one of them raises
+    KeyboardInterrupt. Not so the others: of a batch queue's SIGTERM whoever started us passes on a second one, and a
+    closed terminal's SIGHUP comes from the kernel and the shell."""
     asked = False
 
     def ask(number, frame):
         nonlocal asked
         _let_go(number)
-        if asked:
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked = True
 
@@ -64,7 +72,8 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
 def interrupts_later() -> Iterator[None]:
     """Signals that come inside are heard at its end.
 
-    For HDF5 that calls back into Python: an exception there would go through C, which makes another one of it.
+    For HDF5 that calls back into Python: an exception there would go through C, which makes another one of it. And for
+    libraries that drop every exception.
     """
     came: list[int] = []
     try:

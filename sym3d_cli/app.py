@@ -12,7 +12,6 @@ import typer
 from typer.core import TyperGroup
 
 from stages.errors import InputError, Sym3dError
-from stages.interrupt import hear_interrupts
 from sym3d_cli.commands import (
     bench,
     composite,
@@ -67,6 +66,12 @@ UNREADABLE = (
 
 class OneLineErrors(TyperGroup):
     """Reports errors as `explain` does, wherever they come from."""
+
+    def make_context(self, *args, **extra):
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt as error:  # Typer would say nothing
+            raise typer.Exit(explain(error, None, debug=False)) from error
 
     def invoke(self, ctx: typer.Context):
         try:
@@ -229,7 +234,7 @@ def _open_closed_streams() -> None:
 
 
 def main() -> None:
-    """The entry point of ``sym3d``."""
+    """Run the command that the arguments name."""
     bound_terminal(os.environ)
     # torch makes this folder for a compiler that nothing here uses, and does not load where it cannot.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
@@ -237,5 +242,4 @@ def main() -> None:
     sys.stderr = heedless(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=register_plain())
-    hear_interrupts()
     app(prog_name="sym3d")

@@ -4,13 +4,16 @@ from functools import partial
 
 import numpy as np
 import torch
-import trimesh
 from PIL import Image
 from torch.nn.functional import grid_sample
-from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
 from stages.core.mesh import Mesh
+from stages.interrupt import interrupts_later
 from stages.io.usdz import usdz
+
+with interrupts_later():  # trimesh takes Ctrl-C, as any exception, for a sign that an optional library is not there
+    import trimesh
+    from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
 __all__ = ["FORMATS"]
 

@@ -27,7 +27,8 @@ __all__ = ["RUNS", "Job", "train_all"]
 POLL = 0.5  # seconds
 RUNS = Path("runs")
 WORTH_MEASURING = 1000  # steps
-OUT_OF_MEMORY, INTERRUPTED = 8, 130  # exit codes of the command line that no Sym3dError has
+OUT_OF_MEMORY = 8  # exit codes of the command line that no Sym3dError has:
+INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)  # the signals, where Python had not begun to hear them
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def train_all(jobs: Sequence[Job], logs: Path, report: Report) -> set[str]:
                 task.advance(0, " | ".join(_last_line(_log(job, logs)) for job, _ in running.values()))
         finally:
             for _, process in running.values():
-                process.send_signal(signal.SIGINT)  # once: a second one would not let it save
+                process.terminate()  # SIGINT it may not hear yet, where a script started us with &
             for _, process in running.values():
                 process.wait()
     return diverged
@@ -88,7 +89,7 @@ def _gpus() -> list[str]:
 
 
 def _failure(job: Job, code: int, logs: Path) -> BaseException:
-    if code == INTERRUPTED:  # batch queues mean every process of a job, and some are quicker than we are
+    if code in INTERRUPTED:  # batch queues mean every process of a job, and some are quicker than we are
         return KeyboardInterrupt()
     if code == OUT_OF_MEMORY:
         return MemoryError()

@@ -18,10 +18,11 @@ STAGES = ("prep", "synth", "features", "train", "infer", "evaluate", "export", "
 
 
 def serve() -> None:
-    from sym3d_cli.app import main
+    from sym3d_cli.__main__ import main
 
     for stage in STAGES:
         importlib.import_module(f"stages.{stage}")
+    sys.modules["stages.reproduce.failures"].EACH = 2  # images in each of its 15 sets
     load_kernels()
     for line in sys.stdin:
         print(json.dumps(run(main, **json.loads(line))), flush=True)
@@ -42,9 +43,13 @@ def load_kernels() -> None:
 
 
 def run(main, argv: list[str], cwd: str, signals: list[tuple[float, int]]) -> dict[str, float]:
-    started = time.monotonic()
+    ready, begun = os.pipe()
     if (child := os.fork()) == 0:
-        become(main, argv, cwd)
+        become(main, argv, cwd, begun)
+    os.close(begun)
+    os.read(ready, 1)
+    os.close(ready)
+    started = time.monotonic()
     ended = os.pidfd_open(child)
     for after, number in signals:
         if select.select([ended], [], [], max(0, started + after - time.monotonic()))[0]:
@@ -55,8 +60,8 @@ def run(main, argv: list[str], cwd: str, signals: list[tuple[float, int]]) -> di
     return {"code": code, "seconds": time.monotonic() - started}
 
 
-def become(main, argv: list[str], cwd: str) -> None:
-    """Be the command, in a session of its own."""
+def become(main, argv: list[str], cwd: str, begun: int) -> None:
+    """Be the command, in a session of its own; say so into a pipe: what comes before is not for the command."""
     os.setsid()
     os.chdir(cwd)
     for fd, where, how in (
@@ -68,6 +73,8 @@ def become(main, argv: list[str], cwd: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["sym3d", *argv]
     code = 1
+    os.write(begun, b"\n")
+    os.close(begun)
     try:
         main()
     except SystemExit as error:

@@ -1,5 +1,5 @@
-"""kill -9 at any moment of any command: what stands under its final name is whole, and the same command again ends with
-what an undisturbed run would have made."""
+"""kill -9, Ctrl-C or SIGTERM at any moment of any command: what stands under its final name is whole, and the same
+command again ends with what an undisturbed run would have made."""
 
 import hashlib
 import json
@@ -21,7 +21,9 @@ from tests.stages.small import write_checkpoint, write_data
 
 SERVER = Path(__file__).with_name("fork_server.py")
 UNFINISHED = (".partial", ".tmp", ".training", ".lock")
-IN_A_ROW = 4  # kills of one output, at most, before it may end
+IN_A_ROW = 4  # stops of one output, at most, before it may end
+KILLED = ((signal.SIGKILL,),)  # ways to stop: signals that come 20 ms after each other
+ASKED = ((signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT))
 RECIPE = """
 name = "run"
 [data]
@@ -67,6 +69,9 @@ COMMANDS = {
         "export {inputs}/out/prediction.h5 -o out --row 0 --row 1 --format obj,ply,glb --sheet --video frontal "
         "--video-format gif,webp --size 32"
     ),
+    "synth --hard": Command("synth out.h5 -n 100 --hard pose=3"),
+    "rerun": Command("rerun {inputs}/hard.h5 -o again"),
+    "failures": Command("reproduce failures --checkpoint {inputs}/model.h5"),
     "reproduce": Command(
         "reproduce baselines {inputs}/faces.h5 --quick --steps 4",
         on_the_way=("checkpoint.h5",),
@@ -123,6 +128,7 @@ def forks(tmp_path_factory):
     images = write_data(forks.inputs / "faces.h5", count=20)  # the baselines take batches of 8
     (forks.inputs / "recipe.toml").write_text(RECIPE.format(images=images), encoding="utf-8")
     forks.finish("infer {inputs}/model.h5 {inputs}/faces.h5 -o out", forks.inputs)
+    forks.finish("synth hard.h5 -n 100 --hard noise=3", forks.inputs)
     yield forks
     forks.process.stdin.close()
     forks.process.wait(60)
@@ -153,39 +159,60 @@ def left_over(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.name.endswith(UNFINISHED)]
 
 
-def kill_again_and_again(forks: Forks, name: str, kills: int, seed: int) -> None:
+def one_after_another(numbers: tuple[int, ...], start: float) -> list[tuple[float, int]]:
+    return [(start + 0.02 * at, number) for at, number in enumerate(numbers)]
+
+
+def stop_again_and_again(forks: Forks, name: str, ways: tuple[tuple[int, ...], ...], stops: int, seed: int) -> None:
     command, moments = COMMANDS[name], random.Random(seed)
     seconds, wanted = forks.whole(name)
     assert wanted
     done = tries = 0
-    while done < kills:
+    while done < stops:
         tries += 1
-        folder = forks.folder / f"{name}-{kills}-{tries}"
-        for before in range(moments.randint(1, min(IN_A_ROW, kills - done))):
-            killed = forks.run(command.line, folder, [(moments.uniform(0, seconds), signal.SIGKILL)])
-            assert killed["code"] in (0, -signal.SIGKILL), forks.said(folder)
-            done += killed["code"] != 0
+        folder = forks.folder / f"{name}-{stops}-{tries}"
+        for before in range(moments.randint(1, min(IN_A_ROW, stops - done))):
+            signals = one_after_another(moments.choice(ways), moments.uniform(0, seconds))
+            stopped = forks.run(command.line, folder, signals)
+            if ways is KILLED:
+                assert stopped["code"] in (0, -signal.SIGKILL), forks.said(folder)
+            elif stopped["code"] != 0:
+                check_interrupted(stopped, forks.said(folder))
+            done += stopped["code"] != 0
             for file, found in contents(folder, command).items():
                 assert found == wanted.get(file) or file.endswith(command.on_the_way)
-            if killed["code"] == 0:
+            if stopped["code"] == 0:
                 if not before:  # a whole run, and the machine may have more time for it than for the first
-                    seconds = min(seconds, killed["seconds"])
+                    seconds = min(seconds, stopped["seconds"])
                 break
         forks.finish(command.line, folder)
         assert contents(folder, command) == wanted
         assert not left_over(folder)
-    print(f"{name}: {done} kills in {tries} runs of {seconds:.2f} s, nothing lost")
+    print(f"{name}: {done} stops in {tries} runs of {seconds:.2f} s, nothing lost")
+
+
+def check_interrupted(stopped: dict, said: str) -> None:
+    assert stopped["code"] == 130, said
+    assert said.splitlines()[-1].startswith("sym3d: interrupted"), said
+    assert said.count("sym3d: interrupted") == 1, said
+    assert "Traceback" not in said, said
 
 
 @pytest.mark.parametrize("name", ["prep", "synth", "train", "infer", "eval", "export"])
 def test_a_few_kills(forks, name):
-    kill_again_and_again(forks, name, kills=2, seed=0)
+    stop_again_and_again(forks, name, KILLED, stops=2, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_hundred_kills(forks, name):
-    kill_again_and_again(forks, name, kills=100, seed=1)
+    stop_again_and_again(forks, name, KILLED, stops=100, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_asked_to_stop_at_twenty_moments(forks, name):
+    stop_again_and_again(forks, name, ASKED, stops=20, seed=2)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +230,12 @@ def test_stopped_in_the_middle_it_says_so_and_resumes(forks, name, numbers):
     seconds, wanted = forks.whole(name)
     for attempt in range(5):
         folder = forks.folder / f"{name}-{'-'.join(map(str, numbers))}-{attempt}"
-        signals = [(seconds / 2 + 0.02 * at, number) for at, number in enumerate(numbers)]
-        stopped = forks.run(COMMANDS[name].line, folder, signals)
+        stopped = forks.run(COMMANDS[name].line, folder, one_after_another(numbers, seconds / 2))
         if stopped["code"]:
             break
         seconds = min(seconds / 2, stopped["seconds"])  # on a machine that is less busy by now
-    assert stopped["code"] == 130, forks.said(folder)
-    assert forks.said(folder).endswith("sym3d: interrupted; run the same command again to resume\n")
-    assert "Traceback" not in forks.said(folder)
+    check_interrupted(stopped, forks.said(folder))
+    assert forks.said(folder).endswith("; run the same command again to resume\n")
     forks.finish(COMMANDS[name].line, folder)
     assert contents(folder, COMMANDS[name]) == wanted
     assert not left_over(folder)

@@ -190,6 +190,7 @@ def test_a_training_that_fails_is_named_with_its_reason(here, monkeypatch):
         (-9, InputError, "its training was ended by signal 9"),
         (8, MemoryError, None),
         (130, KeyboardInterrupt, None),  # somebody stopped it, not us
+        (-15, KeyboardInterrupt, None),  # before it could hear that
     ],
 )
 def test_the_error_of_a_training_is_ours(here, monkeypatch, code, error, message):
@@ -218,6 +219,25 @@ def test_trainings_run_on_the_gpus_that_are_ours(here, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible) if visible else monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
         runs.train_all(jobs, here / "logs", Silent())
         assert started == expected
+
+
+def test_a_training_that_does_not_hear_ctrl_c_is_stopped(here, monkeypatch):
+    """While it loads, where a script started us with &."""
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    started = []
+
+    def start(job, gpu, logs):
+        if started:
+            assert started[0].stdout.readline()
+            raise KeyboardInterrupt
+        started.append(subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE))
+        return started[0]
+
+    monkeypatch.setattr(runs, "_start", start)
+    jobs = [Job(name, "small", Path("faces.h5"), ("optim.steps=1",)) for name in "ab"]
+    with pytest.raises(KeyboardInterrupt):
+        runs.train_all(jobs, here / "logs", Silent())
+    assert started[0].returncode == -signal.SIGTERM
 
 
 def test_features_are_learned_before_the_runs_that_need_them(here, monkeypatch):
