@@ -20,8 +20,8 @@ STAGES = ("prep", "synth", "features", "train", "infer", "evaluate", "export", "
 def serve() -> None:
     from sym3d_cli.__main__ import main
 
-    for stage in STAGES:
-        importlib.import_module(f"stages.{stage}")
+    for module in ("sym3d_cli.app", *(f"stages.{stage}" for stage in STAGES)):
+        importlib.import_module(module)
     sys.modules["stages.reproduce.failures"].EACH = 2  # images in each of its 15 sets
     load_kernels()
     for line in sys.stdin:
