@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -14,6 +15,8 @@ CHECKED = (
 )
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: its kernels then run on CPU tensors
+hypothesis.settings.register_profile("any machine", deadline=None)  # timing never decides a test
+hypothesis.settings.load_profile("any machine")
 install_import_hook([f"stages.core.{module}" for module in CHECKED], "beartype.beartype")
 
 

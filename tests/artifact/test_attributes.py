@@ -93,7 +93,7 @@ values = (
 KNOWN = [(schema.name[6:], name) for schema in SCHEMAS.values() for name in schema.attrs]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=st.sampled_from(KNOWN), value=values)
 def test_what_passes_is_of_its_type_and_range(known, value, tmp_path):
     kind, name = known

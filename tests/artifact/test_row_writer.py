@@ -42,7 +42,7 @@ def test_images_are_plain_bytes_and_maps_one_compressed_row_a_chunk(images):
         assert artifact["depth"].attrs["axes"] == "N H W"
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.permutations(range(COUNT)),
     st.sets(st.integers(1, COUNT - 1), max_size=5),

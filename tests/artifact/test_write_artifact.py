@@ -18,7 +18,7 @@ from stages.errors import OutputError
 TYPES = st.sampled_from(["u1", "i8", "f4", "f8", "?", "u4", "f2"])
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_arrays_come_back_bit_for_bit(tmp_path, data):
     shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)

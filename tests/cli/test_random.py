@@ -125,7 +125,7 @@ def test_any_arguments_end_in_a_result_or_one_line(examples, files, sym3d, tmp_p
     for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
 
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
     @given(lines())
     def check(line):
         shutil.rmtree(tmp_path / "here", ignore_errors=True)

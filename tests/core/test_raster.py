@@ -25,7 +25,7 @@ def test_grid_faces_are_the_two_triangles_of_every_cell():
     assert raster.grid_faces(1, 5).shape == (0, 3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 70), st.integers(2, 70), st.sampled_from([torch.float32, torch.float64]), st.integers(0, 99))
 def test_the_identity_view_has_no_holes_and_gives_the_depth_back(height, width, dtype, seed):
     depth = 0.9 + 0.2 * torch.rand(2, height, width, dtype=dtype, generator=torch.Generator().manual_seed(seed))
@@ -43,7 +43,7 @@ def test_no_holes_at_the_identity_view_of_a_flat_depth(size):
     torch.testing.assert_close(rendered, depth, atol=1e-6, rtol=0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.floats(-0.9, 0.9), st.floats(-0.6, 0.6), st.floats(-0.6, 0.6), st.sampled_from([torch.float32, torch.float64])
 )

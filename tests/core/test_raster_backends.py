@@ -55,7 +55,7 @@ def assert_same_picture(points, faces, lattice):
     assert (ours != twin).float().mean() < 0.01
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10_000),
     st.integers(3, 40),

@@ -119,7 +119,7 @@ def test_a_solid_plane_in_closed_form():
     assert ((walls[0] * walls[1])[:, :2].sum(1) > 0).all()  # outward
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(12, 24),

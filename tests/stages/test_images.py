@@ -251,7 +251,7 @@ SAMPLES = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(SAMPLES), st.data())
 def test_damage_never_gets_through(sample, data):
     """Cut and overwritten anywhere: a picture or a reason."""
@@ -311,7 +311,7 @@ def test_no_face(kind, shape):
         crop_box(np.full((*shape, 3), 127, np.uint8), Crop(kind))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(8, 900), st.integers(8, 900), st.floats(-300, 900), st.floats(-300, 900), st.floats(1, 900))
 def test_detections_become_squares_inside_the_picture(height, width, x, y, side):
     for crop in (Crop("face"), Crop("cat"), Crop("cat", 4.0, -1.0), Crop("face", 0.25, 1.0)):

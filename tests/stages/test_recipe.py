@@ -105,7 +105,7 @@ recipes = st.builds(
 
 
 @given(recipes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_text_round_trips(recipe):
     assert parse_recipe(recipe.text()) == recipe
     assert parse_recipe(recipe.text()).text() == recipe.text()
@@ -299,7 +299,7 @@ toml = st.recursive(
 
 
 @given(st.lists(st.tuples(st.sampled_from(KEYS) | st.text(max_size=8), toml), max_size=5), st.text(max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_values_and_any_text_make_a_recipe_or_an_error_of_ours(pairs, tail):
     overrides = [f"{key}={value}" for key, value in pairs]
     for text in (SMALLEST, SMALLEST + tail, tail):
