@@ -1,7 +1,7 @@
 """Does bfloat16 cost quality? Trainings in both precisions, three seeds of each; prints rows for docs/performance.md.
 
 python scripts/compare_precisions.py tiny data/synfaces.h5    # recipes/tiny.toml: a quarter of an hour of one core
-python scripts/compare_precisions.py wide data/synfaces.h5    # synfaces-small made four times as wide: about as long
+python scripts/compare_precisions.py wide data/synfaces.h5    # synfaces made four times as wide: about as long
 
 Runs and their logs go to runs/, as many at once as there are cores; the same command again resumes them.
 """
@@ -21,7 +21,7 @@ SETTINGS = {  # of recipes/tiny.toml; validated once, at the end
     "tiny": ("run.validate_every=1500",),
     # Only narrow networks find viewpoints by themselves in a short run; wider ones are given them, as in sharp.toml.
     "wide": (
-        *('optim.init="synfaces-small"', "model.width=0.5", "optim.steps=300", "optim.lr=3e-4"),
+        *('optim.init="synfaces"', "model.width=0.5", "optim.steps=300", "optim.lr=3e-4"),
         *("optim.search_steps=0", "loss.yaw_spread_steps=1", "run.validate_every=300"),
     ),
 }

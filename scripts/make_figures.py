@@ -27,7 +27,7 @@ CELL = 100  # pixels a picture
 FACES = (5, 2)  # of the set with seed 2026: one nearly frontal, one turned
 STICKER = np.s_[34:50, 12:28]
 
-model = load("synfaces-small", device="cpu")
+model = load("synfaces", device="cpu")
 images = render_faces(2026, FACES, model.size)["image"]
 factors = model.predict(images)
 

@@ -1,6 +1,6 @@
 """Turn a run into a model that ships: its (averaged) weights as float16, without optimizer or log.
 
-python scripts/ship_model.py runs/small-0 stages/models/synfaces-small.h5
+python scripts/ship_model.py runs/small-0 stages/models/synfaces.h5
 python scripts/ship_model.py runs/cats stages/models/cats.h5 cat:0.88:0.09    # how to cut photographs for it
 """
 

@@ -4,7 +4,7 @@ From Python:
 
     from stages import load, render, save_mesh, with_light
 
-    model = load("synfaces-small")
+    model = load("synfaces")
     images = model.read("photo.png")
     factors = model.predict(images)
     scene = model.scenes(images, factors)[0]

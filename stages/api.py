@@ -3,7 +3,7 @@
 Everything here is also in the stages and in ``stages.core``; this is the short way to it, without files in between.
 
 >>> from stages import load, render
->>> model = load("synfaces-small")
+>>> model = load("synfaces")
 >>> from stages.data.faces import render_faces
 >>> images = render_faces(seed=1, indices=[0, 1], size=model.size)["image"]
 >>> images.shape, images.dtype
@@ -45,7 +45,7 @@ BATCH = 16  # images at a time
 
 
 def load(name: str | Path, device: str | None = None) -> "Model":
-    """The model of a checkpoint file, a run folder, or a name such as "synfaces-small" (``sym3d models`` lists them).
+    """The model of a checkpoint file, a run folder, or a name such as "synfaces" (``sym3d models`` lists them).
 
     device: "cpu" or "cuda"; None is CUDA where there is one.
 

@@ -26,10 +26,10 @@ from sym3d_cli.options import (
 
 EXAMPLES = (
     "sym3d infer runs/cats photo.png --export obj",
-    "sym3d infer synfaces-small data/synfaces.h5 -o faces --split test",
+    "sym3d infer synfaces data/synfaces.h5 -o faces --split test",
     "sym3d infer runs/cats photo.jpg --all --export glb --texture photo",
     "sym3d infer cats.h5 pictures/ --crop cat --export glb,ply --pose input",
-    "sym3d infer synfaces-small photo.png --crop face --export stl --solid --resolution 256",
+    "sym3d infer synfaces photo.png --crop face --export stl --solid --resolution 256",
 )
 
 SHOWN = 10  # skipped inputs named on screen

@@ -7,7 +7,7 @@ import typer
 from sym3d_cli.console import print_json, print_lines, print_table
 from sym3d_cli.options import AsJson, epilog, model_names
 
-EXAMPLES = ("sym3d models list", "sym3d models card synfaces-small", "sym3d models list --json")
+EXAMPLES = ("sym3d models list", "sym3d models card synfaces", "sym3d models list --json")
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -34,7 +34,7 @@ def show_list(as_json: AsJson = False) -> None:
     print_table(["model", "pixels", "parameters", "MiB", "about"], rows)
 
 
-@app.command("card", epilog=epilog(["sym3d models card synfaces-small"]))
+@app.command("card", epilog=epilog(["sym3d models card synfaces"]))
 def show_card(
     name: Annotated[
         str,

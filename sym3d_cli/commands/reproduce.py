@@ -13,8 +13,8 @@ EXAMPLES = (
     "sym3d reproduce ablations data/synfaces.h5 --quick",
     "sym3d reproduce perturb data/synfaces.h5 --perturbed data/perturbed.h5 --quick --seeds 3",
     "sym3d reproduce depthcorr data/synfaces.h5 --pretrain-data data/mine.h5 --quick",
-    "sym3d reproduce failures --checkpoint synfaces-small",
-    "sym3d reproduce failures --checkpoint synfaces-small --morphable model2019_bfm.h5",
+    "sym3d reproduce failures --checkpoint synfaces",
+    "sym3d reproduce failures --checkpoint synfaces --morphable model2019_bfm.h5",
 )
 
 

@@ -213,7 +213,7 @@ def test_info(here):
     assert any(line.endswith("(verified)") for line in printed)
     assert any(line.startswith("image\t20×64×64×3\tuint8") for line in printed)
     assert "made from" in printed
-    assert lines(here("info", "synfaces-small"))[1] == "schema\tsym3d.checkpoint version 1, complete"
+    assert lines(here("info", "synfaces"))[1] == "schema\tsym3d.checkpoint version 1, complete"
 
 
 def test_the_wrong_kind_of_artifact_is_named(here, refused):

@@ -54,7 +54,7 @@ def test_damage_is_found_wherever_it_is(kind, count, refused, tmp_path, monkeypa
         ["train", "tiny", "--data", "images.h5"],
         ["features", "images.h5", "out.h5"],
         ["infer", "checkpoint.h5", "images.h5", "-o", "out"],
-        ["infer", "synfaces-small", "images.h5", "-o", "out"],
+        ["infer", "synfaces", "images.h5", "-o", "out"],
         ["eval", "prediction.h5", "images.h5"],
         ["eval", "checkpoint.h5", "images.h5"],
         ["export", "prediction.h5", "-o", "out"],

@@ -254,5 +254,5 @@ def test_undecodable_names(tmp_path):
 
 def test_no_face_in_a_photograph(tmp_path, refused):
     Image.new("RGB", (200, 150), (90, 120, 60)).save(tmp_path / "lawn.png")
-    line = refused(3, "infer", "synfaces-small", "lawn.png", "--crop", "face")
+    line = refused(3, "infer", "synfaces", "lawn.png", "--crop", "face")
     assert line == "sym3d: error: lawn.png: no face found; try --crop center\n"

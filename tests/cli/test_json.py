@@ -42,7 +42,7 @@ CALLS = [  # in an order in which each finds what it needs
     ("recipes copy cats", ["recipe"]),
     ("recipes keys optim", ["optim.lr"]),
     ("train cats --check", ["model", "optim"]),
-    ("models card synfaces-small", ["name", "card"]),
+    ("models card synfaces", ["name", "card"]),
     ("doctor", ["facts", "advice"]),
     ("prep photos photos.h5", ["path", "count", "splits", "skipped"]),
     ("grade photos.h5", ["path", "findings"]),

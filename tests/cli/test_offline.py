@@ -18,7 +18,7 @@ train tiny --data faces.h5 {TINY}
 infer runs/tiny faces.h5 -o found --export obj
 export found/prediction.h5 -o out --format glb
 eval runs/tiny faces.h5
-infer synfaces-small photos -o photos.sym3d
+infer synfaces photos -o photos.sym3d
 prep photos photos.h5 --crop face
 info runs/tiny --verify
 """

@@ -40,7 +40,7 @@ VALUES = (
     *(
         "tiny",
         "cats",
-        "synfaces-small",
+        "synfaces",
         "obj",
         "glb,stl",
         "side,mad",

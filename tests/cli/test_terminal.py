@@ -97,8 +97,8 @@ def complete(words, cwd):
     [
         ("sym3d re", {"relight", "report", "reproduce", "recipes"}),
         ("sym3d train s", {"small", "synfaces"}),
-        ("sym3d infer syn", {"synfaces-small"}),
-        ("sym3d infer synfaces-small --split t", {"train", "test"}),
+        ("sym3d infer syn", {"synfaces"}),
+        ("sym3d infer synfaces --split t", {"train", "test"}),
     ],
 )
 def test_the_shell_completes(words, answers, tmp_path):

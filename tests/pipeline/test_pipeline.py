@@ -62,7 +62,7 @@ def test_the_pipeline_on_photographs(folder):
 
 def test_the_shipped_model_beats_constant_depth_on_faces_it_never_saw(folder):
     sym3d(folder, "synth", "unseen.h5", "-n", 200, "--seed", 11)
-    done = sym3d(folder, "eval", "synfaces-small", "unseen.h5", "--split", "all", "--baseline", "null-depth", "--json")
+    done = sym3d(folder, "eval", "synfaces", "unseen.h5", "--split", "all", "--baseline", "null-depth", "--json")
     summary = json.loads(done.stdout)["summary"]
     ours, constant = summary["model"], summary["null-depth"]
     assert ours["side"]["mean"] < 0.75 * constant["side"]["mean"]
@@ -73,4 +73,4 @@ def test_shipped_weights_are_small(folder):
     from stages.shipped import shipped_models
 
     sizes = {name: path.stat().st_size for name, path in shipped_models().items()}
-    assert sizes["synfaces-small"] <= 4 * 2**20
+    assert sizes["synfaces"] <= 4 * 2**20

@@ -22,7 +22,7 @@ from stages.predict import predict
 
 @pytest.fixture(scope="module")
 def model():
-    return stages.load("synfaces-small", device="cpu")
+    return stages.load("synfaces", device="cpu")
 
 
 @pytest.fixture(scope="module")

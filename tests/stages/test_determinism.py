@@ -43,7 +43,7 @@ def faces(device="cpu"):
 
 
 def shapes(device="cpu"):
-    model = load_model("synfaces-small").model.to(device)
+    model = load_model("synfaces").model.to(device)
     return predict(model, faces()["image"])
 
 
@@ -107,7 +107,7 @@ def test_scores_and_features_are_near_each_other_with_any_number_of_threads(coun
     for number in (1, count):
         threads(number)
         scores, features = tmp_path / f"scores-{number}.h5", tmp_path / f"features-{number}.h5"
-        evaluate(EvaluateRequest("synfaces-small", images, split="all", baselines=("null-depth",), out=scores))
+        evaluate(EvaluateRequest("synfaces", images, split="all", baselines=("null-depth",), out=scores))
         stages.features.run(FeaturesRequest(pictures, features, steps=6, **SMALL))
         found.append([numbers(scores), numbers(features)])
     (scores, features), (others, other_features) = found

@@ -110,7 +110,7 @@ def test_trust_is_the_mean_over_models():
 
 def test_what_makes_no_sense_is_refused(tiny):
     with pytest.raises(UsageError, match="--checkpoint: the table baselines trains its own models; leave it out"):
-        run(ReproduceRequest("baselines", Path("faces.h5"), checkpoint="synfaces-small"))
+        run(ReproduceRequest("baselines", Path("faces.h5"), checkpoint="synfaces"))
     with pytest.raises(UsageError, match="--morphable: the table seeds draws no faces; name data made from it"):
         run(ReproduceRequest("seeds", Path("faces.h5"), morphable=Path("model.h5")))
     with pytest.raises(InputError, match=r"model.h5: does not exist"):
