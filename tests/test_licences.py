@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,6 @@ def test_every_model_that_ships_is_listed_under_the_terms_of_its_card(name):
 
 def test_every_package_that_is_asked_for_is_listed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    asked = chain(project["dependencies"], *project["optional-dependencies"].values())
     named = {canonicalize_name(word) for word in re.findall(r"[\w-]+", PAGE)}
     assert not {canonicalize_name(Requirement(line).name) for line in asked} - named
