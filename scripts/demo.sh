@@ -12,6 +12,7 @@ say sym3d infer synfaces faces.h5 --split test -o heldout
 say sym3d export heldout/prediction.h5 -o pictures --format obj,glb --video swing --size 256 --sheet --truth faces.h5 \
     --row 0 --row 1 --row 2 --row 3 --row 4 --row 5
 say sym3d eval synfaces faces.h5 -o synfaces.scores.h5 --baseline null-depth
+say sym3d report heldout -o report.html
 say sym3d train tiny --data faces.h5
 say sym3d eval runs/tiny faces.h5 --baseline null-depth,average-depth
 say sym3d report runs/tiny heldout -o report.html

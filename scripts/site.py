@@ -13,6 +13,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVED = {"recipes/README.md": "shipped-recipes.md", "docs/notebook.ipynb": "notebook.md"}  # docs/recipes.md is there
+OUTSIDE = ("recipes/README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "stages/pages/page/three.LICENSE")
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -22,9 +23,9 @@ def place(path: str) -> str:
 
 
 def on_files(files, config):
-    """Add the recipes, the changes and the results, and the notebook in place of its JSON."""
-    results = [path for path in (ROOT / "results").iterdir() if path.suffix in (".md", ".png")]
-    for path in (ROOT / "recipes" / "README.md", ROOT / "CHANGELOG.md", *sorted(results)):
+    """Add what pages link to outside docs/, and the notebook in place of its JSON."""
+    results = [path for path in (ROOT / "results").rglob("*") if path.suffix in (".md", ".png")]
+    for path in (*(ROOT / name for name in OUTSIDE), *sorted(results)):
         files.append(File.generated(config, place(path.relative_to(ROOT).as_posix()), abs_src_path=str(path)))
     notebook = files.get_file_from_path("notebook.ipynb")
     files.remove(notebook)

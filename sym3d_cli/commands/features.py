@@ -19,7 +19,7 @@ def main(
     images: Annotated[Path, typer.Argument(help="The sym3d.images file to learn from; no labels are needed.")],
     out: Annotated[Path, typer.Argument(help="The sym3d.features file to write.")],
     width: Annotated[float, typer.Option("--width", help="Multiplies the channels; 1 is as wide as VGG16.")] = 0.25,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="How long to train.")] = 2000,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="How long to train.")] = 1000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step, each seen twice.")] = 32,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Same seed, same features (on a CPU).")] = 0,
     device: Device = None,

@@ -75,5 +75,7 @@ def main(
         return
     figures = " · ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     report.note(f"{result.steps} steps in {result.seconds:.0f} s" + (f" · {figures}" if figures else ""))
-    report.note(f"next: sym3d eval {result.run_dir}")
+    # Photographs have no truth to evaluate on.
+    after = f"eval {result.run_dir}" if "side" in result.metrics else f"infer {result.run_dir} PHOTO --export glb"
+    report.note(f"next: sym3d {after}")
     print_json(result) if as_json else print_lines([result.checkpoint])

@@ -148,6 +148,20 @@ def test_train_remembers_its_data_and_is_not_done_twice(here, place):
     assert (place / "runs" / "tiny" / "checkpoint.h5").read_bytes() == before
 
 
+def test_after_training_it_names_a_command_that_works(here, tmp_path, monkeypatch):
+    """Only what was trained with ground truth can be evaluated by SIDE and MAD."""
+    from PIL import Image
+
+    assert "next: sym3d eval runs/tiny\n" in here("train", "tiny", "--data", "faces.h5", *SHORT).stderr
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("photos")
+    for index in range(10):
+        Image.new("RGB", (64, 64), (25 * index, 99, 9)).save(f"photos/{index}.png")
+    assert here("prep", "photos", "photos.h5").exit_code == 0
+    named = here("train", "tiny", "--data", "photos.h5", *SHORT).stderr.split("next: sym3d ")[1]
+    assert here(*named.strip().replace("PHOTO", "photos/0.png").split(), "--crop", "none").exit_code == 0
+
+
 @pytest.mark.parametrize("option", [[], ["--data", "own/😺.h5"]])
 def test_a_run_says_where_its_data_were_found(sym3d, place, tmp_path, option):
     (tmp_path / "own").mkdir()

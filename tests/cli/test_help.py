@@ -83,6 +83,14 @@ def test_what_needs_no_torch_does_not_import_it(line, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_features_takes_as_many_steps_as_the_stage_says():
+    from stages.features import FeaturesRequest
+
+    shown = {parameter.name: parameter.default for parameter in ROOT.commands["features"].params}
+    request = FeaturesRequest("images.h5", "out.h5")
+    assert (shown["width"], shown["steps"], shown["batch"]) == (request.width, request.steps, request.batch)
+
+
 def test_a_command_is_one_short_file():
     for path in (HERE / "sym3d_cli" / "commands").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 100, path
