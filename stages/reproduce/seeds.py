@@ -9,6 +9,7 @@ import torch
 
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.core.health import collapsed
+from stages.device import pick_device
 from stages.loading import load_model
 from stages.predict import predict, split_rows
 from stages.progress import Report
@@ -133,7 +134,7 @@ def _judge(folder: Path, data: Path, out: Path) -> None:
     loaded = load_model(folder)
     with open_artifact(data, "sym3d.images") as images:
         rows = split_rows(images, "test", loaded.model.size)[:JUDGED]
-        found = predict(loaded.model, images["image"][rows])
+        found = predict(loaded.model.to(pick_device()), images["image"][rows])
         depth, valid = torch.from_numpy(found["depth"]), torch.from_numpy(found["valid"])
         figures = score(depth, valid, images, rows, loaded.model.fov)
         angles = dict(zip(("pitch", "yaw", "roll"), found["view"][:, :3].T, strict=True))
