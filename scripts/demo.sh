@@ -8,6 +8,7 @@ say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
 
 say sym3d models
 say sym3d infer faces ../samples/astronaut.jpg -o portrait --export glb --texture photo
+say sym3d export portrait/prediction.h5 -o portrait --video swing --texture photo --photos ../samples
 say sym3d synth faces.h5 -n 2000 --seed 7
 say sym3d infer synfaces faces.h5 --split test -o heldout
 say sym3d export heldout/prediction.h5 -o pictures --format obj,glb --video swing --size 256 --sheet --truth faces.h5 \
@@ -23,7 +24,7 @@ cat <<END
 SIDE is the scale-invariant depth error (×10⁻²) and MAD the mean angle between normals (°); less is better.
 runs/tiny was trained just now; synfaces comes with sym3d (sym3d models card synfaces).
 
-  demo/portrait/meshes/*.glb   a photograph as a textured mesh; demo/portrait/sheet.png: what the model sees in it
+  demo/portrait/meshes/*.glb   a photograph as a textured mesh, with a video of it in demo/portrait
   demo/pictures/sheet*.png     the same of six faces it never met
   demo/pictures/*.glb, *.obj   textured meshes: open them in Blender, or drop a GLB on any glTF viewer
   demo/pictures/*.gif, *.mp4   those faces, turning

@@ -35,7 +35,8 @@ class ExportRequest:
     formats:    of meshes: "obj", "glb", "ply", "stl", "usdz", or "points" for the vertices alone; empty for none.
     pose:       "canonical", or "input" for the input's viewpoint.
     rows, names: row numbers and item names; with both empty every item.
-    texture:    "albedo", "shaded" for the canonical image under the input's light, or "photo" for the photograph.
+    texture:    "albedo", "shaded" for the canonical image under the input's light, or "photo" for the photograph, which
+                videos show too.
     photos:     the photographs, for the last: images, folders, zips or lists of paths.
     resolution: vertices along each side of a mesh, 16 to 512, and the size of maps; None: the prediction's own.
     triangles:  at most so many in a mesh, 100 or more; None for all.
@@ -125,13 +126,15 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
         stems = [claimed[stem] for stem in stems]
 
         meshes, maps, videos, sheets = [], [], [], []
+        photographs = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
         if request.formats:
-            choices["photographs"] = Photographs([stack.enter_context(open_photographs(p)) for p in request.photos])
+            choices["photographs"] = photographs
             meshes = export_meshes(artifact, rows, request.out_dir, stems=stems, **choices, report=report)
         if maps_wanted:
             maps = export_maps(artifact, rows, request.out_dir, stems=stems, **drawn, report=report)
         if request.videos:
             films = {"motions": request.videos, "formats": request.video_formats, "canvas": canvas}
+            films["photographs"] = photographs if request.photos else None
             videos = export_videos(artifact, rows, request.out_dir, stems=stems, **films, report=report)
         if request.sheet:
             if truth is not None and not set(truth.strings("name")) & {names[row] for row in rows}:

@@ -17,6 +17,7 @@ from stages.core.texture import smoothstep
 from stages.core.view import FOV, yaw_views
 from stages.errors import UsageError
 from stages.io.video import VIDEO_FORMATS, write_video
+from stages.photographs import Photographs
 from stages.progress import Report
 from stages.scenes import Canvas, usable_scenes
 
@@ -110,19 +111,21 @@ def export_videos(
     motions: Sequence[str],
     formats: Sequence[str],
     canvas: Canvas,
+    photographs: Photographs | None = None,
     report: Report,
 ) -> list[Path]:
     """Write these rows as ``folder/<item>.<motion><canvas.mark>.<format>``; returns the paths.
 
     stems: of the files of every row of the prediction.
-    Warns of an item without a surface and goes on; raises InputError when no item has one.
+    photographs: those that the rows were made from, to paint the surfaces with; names then have "+photo".
+    Warns of an item without a surface or photograph and goes on; raises InputError when no item has one.
     """
-    written = []
+    written, mark = [], canvas.mark if photographs is None else f"+photo{canvas.mark}"
     with report.task("videos", total=len(rows) * len(motions)) as task:
-        for row, scene in usable_scenes(prediction, rows, report):
+        for row, scene in usable_scenes(prediction, rows, report, photographs):
             for motion in motions:
                 frames = MOTIONS[motion](scene, FRAMES, canvas)
-                written += write_video(folder, f"{stems[row]}.{motion}{canvas.mark}", frames, formats)
+                written += write_video(folder, f"{stems[row]}.{motion}{mark}", frames, formats)
                 task.advance(1, f"{motion} of {stems[row]}")
     return written
 

@@ -1,7 +1,7 @@
 """From an item of a prediction to pictures of it at any size."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from stages.device import pick_device
 from stages.errors import InputError, UsageError
 from stages.io.files import file_stems
 from stages.io.meshes import build_mesh
+from stages.photographs import Photographs, texture_from
 from stages.progress import Report, Silent
 
 __all__ = ["BACKGROUND", "SCENE_FIELDS", "Canvas", "make_canvas", "scene_of", "usable_scenes"]
@@ -39,8 +40,11 @@ def scene_of(item: Mapping[str, np.ndarray], name: str, fov: float) -> Scene:
     return Scene(image.permute(2, 0, 1) / 255, depth, albedo.permute(2, 0, 1), light, view, fov)
 
 
-def usable_scenes(prediction: Artifact, rows: Sequence[int], report: Report) -> Iterator[tuple[int, Scene]]:
-    """(row, scene) of each of these rows; warns of one without a surface and goes on.
+def usable_scenes(
+    prediction: Artifact, rows: Sequence[int], report: Report, photographs: Photographs | None = None
+) -> Iterator[tuple[int, Scene]]:
+    """(row, scene) of each of these rows, painted with its photograph if there are any; warns of one without a surface
+    or photograph and goes on.
 
     Raises InputError when no item has one.
     """
@@ -48,6 +52,9 @@ def usable_scenes(prediction: Artifact, rows: Sequence[int], report: Report) -> 
     for row in rows:
         try:
             scene = scene_of({field: prediction[field][row] for field in SCENE_FIELDS}, stems[row], fov)
+            if photographs is not None:
+                texture = torch.from_numpy(texture_from(photographs, prediction, row))
+                scene = replace(scene, paint=texture.permute(2, 0, 1)[None] / 255)
         except InputError as error:
             faults.append(error)
             report.warn(f"{error.where}: {error.what}; skipped")

@@ -168,7 +168,9 @@ Solid = Annotated[
 ]
 Texture = Annotated[
     _Texture,
-    typer.Option(help="Paint meshes with their own colour, with the input's light, or with the photograph."),
+    typer.Option(
+        help="Paint meshes with their own colour, with the input's light, or (videos too) with the photograph."
+    ),
 ]
 Triangles = Annotated[
     int | None, typer.Option(help="At most so many triangles in a mesh, 100 or more: flat parts lose theirs first.")

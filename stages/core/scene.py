@@ -37,6 +37,7 @@ class Scene:
     light: Float[Tensor, " 5"]  # ambient, diffuse, unit direction that it shines in (frontal is +z)
     view: Float[Tensor, " 6"]  # three angles in radians, three translations in metres
     fov: float = FOV  # degrees
+    paint: Float[Tensor, "1 3 s s"] | None = None  # the canonical image from the photograph itself, finer than albedo
 
 
 def light_from(x: float, y: float, ambient: float, diffuse: float) -> Float[Tensor, " 5"]:
@@ -63,9 +64,15 @@ def changed_light(
 
 
 def lit(scene: Scene, lights: Float[Tensor, "n 5"] | None = None) -> Float[Tensor, "n 3 h w"]:
-    """The canonical image, albedo times shading, under each of these lights; None is the scene's own."""
-    lights = scene.light[None] if lights is None else lights
-    return scene.albedo * shading(scene, lights)[:, None]
+    """The canonical image under each of these lights, None being the scene's own: albedo times shading, or what is
+    painted in the photograph's light, relit and as large as that."""
+    own = scene.light[None]
+    lights = own if lights is None else lights
+    if scene.paint is None:
+        return scene.albedo * shading(scene, lights)[:, None]
+    change = shading(scene, lights) / shading(scene, own).clamp(min=DARKEST)
+    change = F.interpolate(change[:, None], scene.paint.shape[-2:], mode="bilinear")
+    return scene.paint if torch.equal(lights, own) else scene.paint * change
 
 
 def photographed(scene: Scene) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h w"]]:
@@ -110,7 +117,7 @@ def symmetric(scene: Scene) -> Scene:
         return trust * seen + (1 - trust) * other
 
     depth = mirrored(scene.depth, scene.depth)
-    return replace(scene, depth=depth, albedo=mirrored(_unlit(scene, colour), scene.albedo))
+    return replace(scene, depth=depth, albedo=mirrored(_unlit(scene, colour), scene.albedo), paint=None)
 
 
 def blend(first: Scene, second: Scene, amount: float) -> Scene:
@@ -120,7 +127,7 @@ def blend(first: Scene, second: Scene, amount: float) -> Scene:
         for name in ("photo", "depth", "albedo", "light", "view")
     }
     direction = _slerp(first.light[2:], second.light[2:], amount)
-    return replace(first, **mixed | {"light": torch.cat([mixed["light"][:2], direction])})
+    return replace(first, **mixed | {"light": torch.cat([mixed["light"][:2], direction]), "paint": None})
 
 
 def shading(scene: Scene, lights: Float[Tensor, "n 5"]) -> Float[Tensor, "n h w"]:

@@ -93,6 +93,19 @@ def test_photographed_detail_keeps_under_its_own_light_and_takes_another():
     assert (lit(again, other) - lit(scene, other))[0, :, *inner].abs().max() < 0.05
 
 
+def test_paint_keeps_its_light_and_takes_another():
+    scene = face()
+    fine = torch.nn.functional.interpolate(lit(scene), (2 * SIZE, 2 * SIZE), mode="bilinear")
+    painted = replace(scene, paint=fine)
+    assert lit(painted) is fine
+    lamp = light_from(1.0, 0.0, 0.3, 0.7)[None]
+    coarse = torch.nn.functional.avg_pool2d(lit(painted, lamp), 2)
+    inside = slice(4, -4)
+    torch.testing.assert_close(coarse[..., inside, inside], lit(scene, lamp)[..., inside, inside], atol=0.05, rtol=0)
+    assert symmetric(painted).paint is None  # whose halves it no longer shows
+    assert blend(painted, scene, 0.5).paint is None
+
+
 def test_blending_ends_at_either_and_turns_the_light_evenly():
     first, second = face(light=(1, 0, 0.2, 0.8)), face(yaw=30, light=(-1, 0, 0.4, 0.6))
     for amount, end in ((0.0, first), (1.0, second)):

@@ -199,6 +199,19 @@ def test_a_mesh_wears_the_photograph_wherever_that_is_now(tmp_path, checkpoint, 
         np.testing.assert_array_equal(colours_of(mesh), texture)
 
 
+def test_a_video_shows_the_photograph(tmp_path, photo, inferred):
+    choices = {"formats": (), "rows": (0,), "videos": ("swing",), "video_formats": ("png",), "size": 64}
+    (plain,) = export(ExportRequest(inferred, tmp_path, **choices)).videos
+    (film,) = export(ExportRequest(inferred, tmp_path, **choices, texture="photo", photos=(photo,))).videos
+    assert (plain.name, film.name) == ("scene-1.swing+64px", "scene-1.swing+photo+64px")
+    model, own = (np.asarray(Image.open(folder / "0000.png"))[24:40, 24:40].mean() for folder in (plain, film))
+    assert abs(own - 194.5) < 2  # the square's own colour
+    assert abs(model - 194.5) > 10
+    Image.open(photo).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photo)
+    with pytest.raises(InputError, match="is not there, or has changed"):
+        export(ExportRequest(inferred, tmp_path, **choices, texture="photo", photos=(photo,)))
+
+
 def test_a_photograph_that_has_changed(tmp_path, photo, inferred):
     Image.open(photo).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photo)
     with pytest.raises(InputError, match=r"scene\.png#1: its photograph is not there, or has changed"):
