@@ -26,7 +26,8 @@ class TrainingState:
     """All that changes while training: mostly of a Sym3D, but any module with a ``size`` (px) will do.
 
     ``average`` is the moving average of the weights, if there is one; ``skipped`` are those of the last steps that came
-    to nothing; ``rollbacks`` counts how often the training began again from a checkpoint.
+    to nothing; ``rollbacks`` counts how often the training began again from a checkpoint; ``saved`` is the step of the
+    newest one, 0 without any.
     """
 
     model: nn.Module
@@ -37,6 +38,7 @@ class TrainingState:
     log: list[dict[str, float]] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     rollbacks: int = 0
+    saved: int = 0
 
     @property
     def best(self) -> nn.Module:
@@ -93,7 +95,7 @@ def restore(path: Path, state: TrainingState) -> None:
         state.model.load_state_dict(load_weights(artifact, state.model))
         if state.average is not None:
             state.average.load_state_dict(load_weights(artifact, state.average, "ema"))
-        state.step = artifact.attrs["step"]
+        state.step = state.saved = artifact.attrs["step"]
         state.seconds = float(artifact.attrs.get("seconds", 0.0))
         state.skipped = artifact.attrs.get("skipped", [])
         state.rollbacks = artifact.attrs.get("rollbacks", 0)

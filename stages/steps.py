@@ -62,7 +62,6 @@ def take_step(
     recipe: Recipe,
     ranks: Ranks,
     stopping: Callable[[], bool],
-    saved: int,
     perform: Perform = eagerly,
 ) -> dict[str, Tensor]:
     """One step of Adam on one batch; returns the parts of the loss and whether some process is asked to stop.
@@ -79,7 +78,7 @@ def take_step(
     except InputError as error:  # the rasteriser refuses a surface that is not finite, where that costs no waiting
         if ranks.count > 1:  # the others go on to share their gradients, and would wait for ours
             rows = batch_rows(recipe.run.seed, step, count, recipe.optim.batch)
-            raise _diverged(step + 1, "the depth", rows, saved) from error
+            raise _diverged(step + 1, "the depth", rows, state.saved) from error
         values = {"depth": torch.tensor(math.nan)}
     state.step += 1
     stop = torch.full_like(next(iter(values.values())), float(stopping()))
@@ -156,9 +155,7 @@ def read_losses(values: dict[str, Tensor]) -> dict[str, float]:
     return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
 
 
-def note_skipped(
-    state: TrainingState, step: int, values: dict[str, float], recipe: Recipe, images: int, saved: int
-) -> str:
+def note_skipped(state: TrainingState, step: int, values: dict[str, float], recipe: Recipe, images: int) -> str:
     """Remember that the step that led to ``step`` changed nothing; returns what to say of it.
 
     Raises DivergedError when too many of the last steps were such.
@@ -167,7 +164,7 @@ def note_skipped(
     broken = " and ".join(key for key, value in values.items() if not math.isfinite(value))
     rows = batch_rows(recipe.run.seed, step - 1, images, recipe.optim.batch)
     if len(state.skipped) > MOST_SKIPPED:
-        raise _diverged(step, broken, rows, saved)
+        raise _diverged(step, broken, rows, state.saved)
     return f"step {step}: {broken} not finite on training images {rows.tolist()}; the step is skipped"
 
 

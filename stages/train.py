@@ -3,23 +3,21 @@
 import copy
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from stages.artifact import make_provenance
-from stages.checkpoint import TrainingState, restore, save, save_patiently
+from stages.checkpoint import TrainingState, restore
 from stages.core.model import Sym3D
 from stages.device import flushing_denormals, pick_device
-from stages.errors import DivergedError, MissingPartError, OutputError, PeerLostError, StaleError
+from stages.errors import DivergedError, MissingPartError, OutputError, PeerLostError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
-from stages.keeping import best_of, best_so_far, forget_others, keep_previous, numbered, score_of
+from stages.keeping import Checkpoints, best_so_far, forget_others
 from stages.loading import Loaded, build_features, build_model, differences, load_model, start_from
 from stages.memory import keeping_memory
 from stages.progress import Report, Silent
@@ -27,9 +25,9 @@ from stages.ranks import Ranks, is_lost_peer, joined
 from stages.recipe import Recipe
 from stages.recorded import performer
 from stages.same_run import check_same_run
-from stages.steps import Losses, note_skipped, read_losses, take_step
+from stages.steps import Losses, take_step
 from stages.training_data import TrainingData, load_training_data
-from stages.training_log import append, last_metrics, next_row, status_of
+from stages.training_log import RecentLosses, last_metrics, status_of
 from stages.validation import validate, write_sample_sheet
 
 __all__ = ["TrainRequest", "TrainResult", "run"]
@@ -95,87 +93,37 @@ def _train(
     if state.step:
         doing = "resuming" if state.step < total else "nothing to do"
         report.note(f"{request.run_dir}: {doing} at step {state.step} of {total}")
-
-    saved, stopped, warned = state.step, False, set()  # the step of the checkpoint, Ctrl-C, what was warned of
-    unread: deque[dict[str, Tensor]] = deque()  # the losses of the last steps
-    pending: list[dict[str, float]] = []  # those read and not logged
-    if ranks.first and not state.step:
-        if not (request.overwrite or checkpoint.exists()) and (kept := numbered(checkpoint)):
-            fix = "copy it over checkpoint.h5 to go on from there, or begin again with --overwrite"
-            raise StaleError(kept[-1], "was kept, but there is no checkpoint.h5", fix)
-        forget_others(checkpoint)
+    elif ranks.first:
+        forget_others(checkpoint, request.overwrite)
     best = best_so_far(checkpoint) if state.step and recipe.run.keep_best else math.inf
-
-    def read(behind: int = 0) -> None:
-        """All losses but the last few: those of a step that a GPU is still at would make it wait for the next one."""
-        nonlocal stopped
-        while len(unread) > behind:
-            values, step = read_losses(unread.popleft()), state.step - len(unread)
-            stopped |= values.pop("stop") > 0
-            if all(map(math.isfinite, values.values())):
-                pending.append(values)
-            else:
-                pending.append({})
-                report.warn(note_skipped(state, step, values, recipe, len(data.train.image), saved))
-
-    def log() -> None:
-        read()
-        if pending:
-            append(state.log, next_row(state.log, state.step, state.seconds, pending, recipe.optim.batch))
-            pending.clear()
-
-    def keep() -> None:
-        nonlocal saved
-        log()  # a saved run has a complete log
-
-        def write() -> None:
-            if saved not in (0, state.step) and checkpoint.exists():  # somebody may have taken it away
-                keep_previous(checkpoint, saved, recipe.run.keep_last)
-            save(checkpoint, state, provenance, total)
-
-        if ranks.first:
-            check_folder()
-            save_patiently(write, stopping, report)
-        saved = state.step
-
-    def roll_back(error: DivergedError) -> int:
-        """To the last checkpoint, at half the learning rate; returns by how many steps. Gives up at last."""
-        if not saved or state.rollbacks >= recipe.run.rollbacks:
-            raise error
-        step, rollbacks = state.step, state.rollbacks + 1
-        unread.clear()
-        pending.clear()
-        restore(checkpoint, state)
-        state.rollbacks, state.skipped = rollbacks, []
-        rate = _set_rate(state, recipe)
-        report.warn(f"{error.where}: {error.what}; back to step {state.step} with a learning rate of {rate:g}")
-        keep()  # a run that is resumed must know of this
-        return step - state.step
+    recent = RecentLosses(state, recipe, len(data.train.image), report)
+    warned: set[str] = set()
 
     with (
         stop_requested() as stopping,
         _board(request, ranks) as board,
         report.task(f"train {recipe.name}", total, state.step) as task,
     ):
+        checkpoints = Checkpoints(checkpoint, state, recipe, provenance, total, best, check_folder, stopping, report)
         try:
             for row in state.log:
                 report.figures(row)
             losses = ranks.wrap(Losses(state.model, features, teacher))
             perform = performer(pick_device(), ranks.count, report.warn)
-            while state.step < total and not stopped:
+            while state.step < total and not recent.stop:
                 started = time.perf_counter()
-                unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, saved, perform))
+                recent.unread.append(take_step(state, losses, data.train, recipe, ranks, stopping, perform))
                 judged, kept, logged = (
                     state.step == total or state.step % every == 0
                     for every in (recipe.run.validate_every, recipe.run.save_every, recipe.run.log_every)
                 )
                 try:
-                    read(behind=1 if data.train.image.is_cuda else 0)
+                    recent.read(behind=1 if data.train.image.is_cuda else 0)
                     state.seconds += time.perf_counter() - started
-                    if shown := judged or kept or logged:
-                        log()
+                    if shown := judged or kept or logged:  # so that a saved run has a complete log
+                        recent.log()
                 except DivergedError as error:
-                    task.advance(1 - roll_back(error))
+                    task.advance(1 - _roll_back(error, recent, checkpoints))
                     continue
                 if state.step in state.skipped and state.step < total:
                     judged = kept = False  # a checkpoint must be one to roll back to
@@ -183,18 +131,12 @@ def _train(
                 if judged:
                     metrics, signs = validate(state.best, data.validation, ranks, report)
                     state.log[-1] |= metrics
-                if judged and ranks.first:
-                    check_folder()
-                if judged and recipe.run.keep_best and score_of(metrics) < best:
-                    best = score_of(metrics)
-                    if ranks.first:  # before checkpoint.h5: a kill between them must not lose the best
-                        if not saved:  # nor may a run that is replaced be resumed beside it
-                            checkpoint.unlink(missing_ok=True)
-                        save_patiently(lambda: save(best_of(checkpoint), state, provenance, total), stopping, report)
-                if judged and ranks.first:  # before the save: a run that goes on from there does not draw it
-                    _draw_samples(request.run_dir / "samples" / f"step-{state.step:07d}.png", state, data, report)
+                    checkpoints.save_if_best(metrics)
+                    if ranks.first:  # before the save: a run that goes on from there does not draw it
+                        check_folder()
+                        _draw_samples(request.run_dir / "samples" / f"step-{state.step:07d}.png", state, data, report)
                 if kept:
-                    keep()
+                    checkpoints.save()
                 if state.step >= SETTLED:
                     for sign in sorted(set(signs) - warned):
                         report.warn(f"step {state.step}: {sign}")
@@ -206,7 +148,8 @@ def _train(
                         board.add_scalar(key, value, state.step)
                 task.advance(1, status_of(state.log))
             if state.step < total:
-                keep()
+                recent.log()
+                checkpoints.save()
                 report.note(
                     f"{checkpoint}: saved at step {state.step} of {total}; without --overwrite it goes on from there"
                 )
@@ -214,8 +157,9 @@ def _train(
         except RuntimeError as error:
             if not is_lost_peer(error):
                 raise
-            unread.clear()
-            keep()
+            recent.unread.clear()
+            recent.log()
+            checkpoints.save()
             raise PeerLostError(
                 checkpoint,
                 f"another process of this training went away after step {state.step}",
@@ -245,6 +189,22 @@ def _set_rate(state: TrainingState, recipe: Recipe) -> float:
     rate = math.ldexp(recipe.optim.lr, -state.rollbacks)  # a forged 2**rollbacks would take for ever
     state.optimizer.param_groups[0]["lr"] = rate
     return rate
+
+
+def _roll_back(error: DivergedError, recent: RecentLosses, checkpoints: Checkpoints) -> int:
+    """To the last checkpoint, at half the learning rate; returns by how many steps. Gives up at last."""
+    state, recipe = checkpoints.state, checkpoints.recipe
+    if not state.saved or state.rollbacks >= recipe.run.rollbacks:
+        raise error
+    step, rollbacks = state.step, state.rollbacks + 1
+    recent.unread.clear()
+    recent.pending.clear()
+    restore(checkpoints.path, state)
+    state.rollbacks, state.skipped = rollbacks, []
+    rate = _set_rate(state, recipe)
+    checkpoints.report.warn(f"{error.where}: {error.what}; back to step {state.step} with a learning rate of {rate:g}")
+    checkpoints.save()  # a run that is resumed must know of this
+    return step - state.step
 
 
 def _draw_samples(path: Path, state: TrainingState, data: TrainingData, report: Report) -> None:

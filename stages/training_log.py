@@ -1,10 +1,19 @@
-"""The log of a training: its rows, and how it stays small in a run of any length while its curve stays whole."""
+"""The log of a training: how losses become rows, and how it stays small in a run of any length while its curve stays
+whole."""
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
 
-__all__ = ["append", "last_metrics", "next_row", "status_of"]
+from torch import Tensor
+
+from stages.checkpoint import TrainingState
+from stages.progress import Report
+from stages.recipe import Recipe
+from stages.steps import note_skipped, read_losses
+
+__all__ = ["RecentLosses", "append", "last_metrics", "status_of"]
 
 Row = dict[str, float]  # "step" that the row ends with, "seconds" so far, "images_per_second", and means over its steps
 
@@ -12,14 +21,45 @@ ROWS = 2000  # that stay as they are, and as many for all before them
 COUNTERS = ("step", "seconds")
 
 
-def next_row(log: Sequence[Row], step: int, seconds: float, parts: Sequence[dict[str, float]], batch: int) -> Row:
-    """The row that ends with ``step``: rate and means of ``parts``, the losses since the last row."""
-    before = log[-1] if log else {"step": 0, "seconds": 0.0}
-    rate = (step - before["step"]) * batch / max(seconds - before["seconds"], 1e-9)
+class RecentLosses:
+    """Those of the last steps, on their way from the device to the log; ``images`` are as many as are trained on."""
+
+    def __init__(self, state: TrainingState, recipe: Recipe, images: int, report: Report):
+        self.state, self.recipe, self.images, self.report = state, recipe, images, report
+        self.unread: deque[dict[str, Tensor]] = deque()
+        self.pending: list[dict[str, float]] = []  # those read and not logged
+        self.stop = False  # whether some process was asked to, at a step that was read
+
+    def read(self, behind: int = 0) -> None:
+        """All but the last few: those of a step that a GPU is still at would make it wait for the next one.
+
+        Raises DivergedError when too many of the last steps came to nothing.
+        """
+        while len(self.unread) > behind:
+            values, step = read_losses(self.unread.popleft()), self.state.step - len(self.unread)
+            self.stop |= values.pop("stop") > 0
+            if all(map(math.isfinite, values.values())):
+                self.pending.append(values)
+            else:
+                self.pending.append({})
+                self.report.warn(note_skipped(self.state, step, values, self.recipe, self.images))
+
+    def log(self) -> None:
+        """Read all of them and add them to the log as one row."""
+        self.read()
+        if self.pending:
+            append(self.state.log, _next_row(self.state, self.pending, self.recipe.optim.batch))
+            self.pending.clear()
+
+
+def _next_row(state: TrainingState, parts: Sequence[dict[str, float]], batch: int) -> Row:
+    """The row that ends with the last step: rate and means of ``parts``, the losses since the last row."""
+    before = state.log[-1] if state.log else {"step": 0, "seconds": 0.0}
+    rate = (state.step - before["step"]) * batch / max(state.seconds - before["seconds"], 1e-9)
     # The search has a part of its own, which ends with it.
     found = {key: [part[key] for part in parts if key in part] for part in parts for key in part}
     means = {key: sum(values) / len(values) for key, values in found.items()}
-    return {"step": step, "seconds": seconds, "images_per_second": rate, **means}
+    return {"step": state.step, "seconds": state.seconds, "images_per_second": rate, **means}
 
 
 def append(log: list[Row], row: Row) -> None:

@@ -189,7 +189,7 @@ def _train(place: Place, precision: str, recorded: bool = False) -> Call:
     perform = Recorder(cuda_graph, _refuse, patience=1) if recorded else eagerly
 
     def call() -> dict[str, float]:
-        return read_losses(take_step(state, losses, data, recipe, Ranks(), lambda: False, 0, perform))
+        return read_losses(take_step(state, losses, data, recipe, Ranks(), lambda: False, perform))
 
     if recorded:
         for _ in range(3):  # Adam's moments come with the first; the third has the settings of the second

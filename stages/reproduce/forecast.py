@@ -52,5 +52,5 @@ def _measure(recipe: Recipe) -> float:
     for done in range(WARM + TIMED):
         if done == WARM:
             started = time.perf_counter()
-        take_step(state, losses, data, recipe, Ranks(), lambda: False, 0)
+        take_step(state, losses, data, recipe, Ranks(), lambda: False)
     return (time.perf_counter() - started) / TIMED

@@ -31,7 +31,7 @@ def test_the_host_never_waits_for_a_step(helped):
     for step in range(8):  # the search is over after three; what follows has caches of its own to fill
         torch.cuda.set_sync_debug_mode("error" if step in (1, 2, 5, 6, 7) else "default")
         try:
-            take_step(state, losses, images, recipe, Ranks(), lambda: False, 0)
+            take_step(state, losses, images, recipe, Ranks(), lambda: False)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
@@ -50,7 +50,7 @@ def test_a_step_that_is_not_finite_changes_nothing(monkeypatch):
         return [value.clone() for value in (*state.model.parameters(), *moments)]
 
     def step() -> list[torch.Tensor]:
-        take_step(state, Losses(state.model, None), images, recipe, Ranks(), lambda: False, 0)
+        take_step(state, Losses(state.model, None), images, recipe, Ranks(), lambda: False)
         return learned()
 
     before = step()
@@ -154,7 +154,7 @@ def test_the_host_never_waits_for_a_replay():
     for _ in range(20):
         torch.cuda.set_sync_debug_mode("default" if perform.recorded is None else "error")
         try:
-            values = take_step(state, losses, images, recipe, Ranks(), lambda: False, 0, perform)
+            values = take_step(state, losses, images, recipe, Ranks(), lambda: False, perform)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert perform.recorded is not None
@@ -174,7 +174,7 @@ def test_a_graph_that_cannot_be_captured_leaves_training_as_it_was():
 
     losses, perform = Reading(state.model, None), Recorder(cuda_graph, told.append, patience=4)
     for _ in range(20):
-        values = take_step(state, losses, images, recipe, Ranks(), lambda: False, 0, perform)
+        values = take_step(state, losses, images, recipe, Ranks(), lambda: False, perform)
     assert len(told) == 1
     assert torch.cuda.current_stream() == stream
     assert all(value.isfinite() for value in values.values())

@@ -104,7 +104,7 @@ def step(*settings: str) -> dict[str, Tensor]:
     image = put(torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8))
     data = TrainingImages(image, *(maps if recipe.loss.supervised else ()))
     losses = Losses(model, put(VGG16Features(1 / 16)), teacher.requires_grad_(False))
-    return take_step(state, losses, data, recipe, Ranks(), lambda: False, 0)
+    return take_step(state, losses, data, recipe, Ranks(), lambda: False)
 
 
 HELPED = ("model.symmetric=true", "loss.yaw_spread=20.0", "loss.elevation=10.0", "loss.smoothness=0.1")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import stages.checkpoint
+import stages.keeping
 import stages.steps
 import stages.train
 from stages.artifact import open_artifact
@@ -213,7 +214,7 @@ def test_depth_that_is_not_finite_is_background_and_nothing_but_background_teach
 def test_saving_is_tried_again_while_the_disk_is_full(images, tmp_path, monkeypatch):
     """No file may grow any more, until a wait."""
     limits, waits = resource.getrlimit(resource.RLIMIT_FSIZE), []
-    save = stages.train.save
+    save = stages.keeping.save
 
     def save_on_a_full_disk(path, state, *rest):
         if state.step == 2 and not waits:
@@ -228,7 +229,7 @@ def test_saving_is_tried_again_while_the_disk_is_full(images, tmp_path, monkeypa
         ends[0] += 100
 
     ends = [0.0]
-    monkeypatch.setattr(stages.train, "save", save_on_a_full_disk)
+    monkeypatch.setattr(stages.keeping, "save", save_on_a_full_disk)
     monkeypatch.setattr(stages.checkpoint, "time", type(time)("time"))
     stages.checkpoint.time.sleep, stages.checkpoint.time.monotonic = sleep, lambda: ends[0]
     told = Told()

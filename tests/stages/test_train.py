@@ -13,6 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import stages.keeping
 import stages.train
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.checkpoint import save
@@ -111,7 +112,7 @@ def test_a_run_that_is_killed_right_after_a_save_lacks_no_picture(images, tmp_pa
         save(path, *rest)
         sys.exit(9)
 
-    monkeypatch.setattr(stages.train, "save", save_and_die)
+    monkeypatch.setattr(stages.keeping, "save", save_and_die)
     with pytest.raises(SystemExit):
         run(TrainRequest(recipe(steps=1), tmp_path, images))
     assert (tmp_path / "checkpoint.h5").exists()
@@ -324,7 +325,7 @@ def test_no_operation_of_a_step_waits_for_its_numbers_or_depends_on_them(helped)
     steps = []
     for _ in range(5):  # two search; the third is the depth network's first
         with _Watch() as watch:
-            take_step(state, Losses(state.model, None), images, recipe, Ranks(), lambda: False, 0)
+            take_step(state, Losses(state.model, None), images, recipe, Ranks(), lambda: False)
         assert len(watch.done) > 100
         assert not watch.waits
         steps.append(watch.done)
@@ -336,7 +337,7 @@ def test_gradients_lie_in_memory_as_their_weights_do():
     settings = recipe()
     state = _fresh_state(settings)
     images = TrainingImages(torch.randint(256, (24, 64, 64, 3), dtype=torch.uint8))
-    take_step(state, Losses(state.model, None), images, settings, Ranks(), lambda: False, 0)
+    take_step(state, Losses(state.model, None), images, settings, Ranks(), lambda: False)
     pairs = [(part.grad, part) for part in state.model.parameters() if part.grad is not None]
     assert len(pairs) > 50
     for grad, part in pairs:
