@@ -8,7 +8,7 @@ say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
 
 say sym3d models
 say sym3d infer faces ../samples/astronaut.jpg -o portrait --export glb --texture photo
-say sym3d export portrait/prediction.h5 -o portrait --video swing --texture photo --photos ../samples
+say sym3d export portrait/prediction.h5 -o portrait --video swing --size 256 --texture photo --photos ../samples
 say sym3d synth faces.h5 -n 2000 --seed 7
 say sym3d infer synfaces faces.h5 --split test -o heldout
 say sym3d export heldout/prediction.h5 -o pictures --format obj,glb --video swing --size 256 --sheet --truth faces.h5 \
