@@ -37,7 +37,8 @@ class Scene:
     light: Float[Tensor, " 5"]  # ambient, diffuse, unit direction that it shines in (frontal is +z)
     view: Float[Tensor, " 6"]  # three angles in radians, three translations in metres
     fov: float = FOV  # degrees
-    paint: Float[Tensor, "1 3 s s"] | None = None  # the canonical image from the photograph itself, finer than albedo
+    # The canonical image from the photograph itself, finer than albedo. In ``light``: who replaces that drops it.
+    paint: Float[Tensor, "1 3 s s"] | None = None
 
 
 def light_from(x: float, y: float, ambient: float, diffuse: float) -> Float[Tensor, " 5"]:
@@ -67,12 +68,14 @@ def lit(scene: Scene, lights: Float[Tensor, "n 5"] | None = None) -> Float[Tenso
     """The canonical image under each of these lights, None being the scene's own: albedo times shading, or what is
     painted in the photograph's light, relit and as large as that."""
     own = scene.light[None]
-    lights = own if lights is None else lights
     if scene.paint is None:
+        lights = own if lights is None else lights
         return scene.albedo * shading(scene, lights)[:, None]
+    if lights is None:
+        return scene.paint
     change = shading(scene, lights) / shading(scene, own).clamp(min=DARKEST)
-    change = F.interpolate(change[:, None], scene.paint.shape[-2:], mode="bilinear")
-    return scene.paint if torch.equal(lights, own) else scene.paint * change
+    # Texels are areas, as where a texture is drawn, so the corners are not aligned.
+    return scene.paint * F.interpolate(change[:, None], scene.paint.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def photographed(scene: Scene) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h w"]]:
