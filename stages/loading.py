@@ -175,6 +175,8 @@ def start_from(model: Sym3D, section: ModelSection, other: Loaded) -> list[str]:
     """
     then, now = other.recipe.model, section
     notes = []
+    if then.tint and not now.tint:
+        raise InputError(other.path, "its albedo is tinted, this recipe's is not", "set model.tint=true")
     for name, network in model.named_children():
         theirs = getattr(other.model, name, None)
         if theirs is None:

@@ -14,7 +14,7 @@ from stages.artifact import make_provenance
 from stages.checkpoint import TrainingState, restore
 from stages.core.model import Sym3D
 from stages.device import flushing_denormals, pick_device
-from stages.errors import DivergedError, MissingPartError, OutputError, PeerLostError
+from stages.errors import DivergedError, MissingPartError, OutputError, PeerLostError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import Checkpoints, best_so_far, forget_others
@@ -172,6 +172,8 @@ def _fresh_state(recipe: Recipe) -> TrainingState:
     torch.manual_seed(recipe.run.seed)
     device = pick_device()
     model = build_model(recipe.model).to(device, memory_format=torch.channels_last)
+    if recipe.optim.learn == "albedo":
+        model.requires_grad_(False).netA.requires_grad_(True)
     average = copy.deepcopy(model).requires_grad_(False) if recipe.optim.ema else None
     optimizer = torch.optim.Adam(
         model.parameters(),
@@ -218,6 +220,8 @@ def _draw_samples(path: Path, state: TrainingState, data: TrainingData, report: 
 def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> tuple[Sym3D | None, list[str]]:
     """Give a fresh state the weights of optim.init, or return that model to be imitated; and how it differs."""
     if first is None:
+        if recipe.optim.learn != "all":
+            raise UsageError("optim.learn", "there is nothing to keep", "name a run or a model with --init")
         return None, []
     if recipe.optim.imitate_steps:
         notes = differences(recipe.model, first, besides=("size", "width"))

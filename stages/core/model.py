@@ -88,7 +88,8 @@ class Sym3D(nn.Module):
     explains the images as well. Its middle is ``dome_below`` that of the image, as a share of the height: for things
     that are nearest low down. ``symmetric`` makes canonical depth and albedo exactly symmetric, each the mean of itself
     and its mirror image, and the viewpoint of a mirrored image the mirrored viewpoint, which is left to explain what is
-    not symmetric. ``he_init`` starts the light and viewpoint encoders from He's initialisation.
+    not symmetric. ``he_init`` starts the light and viewpoint encoders from He's initialisation. ``tint`` lets hues
+    differ from image to image; see :class:`Autoencoder`.
     """
 
     def __init__(
@@ -114,10 +115,11 @@ class Sym3D(nn.Module):
         border: int = BORDER,
         align_corners: bool = True,
         he_init: bool = False,
+        tint: bool = False,
     ):
         super().__init__()
         self.netD = Autoencoder(1, size, width, tanh=False)
-        self.netA = Autoencoder(3, size, width, tanh=True)
+        self.netA = Autoencoder(3, size, width, tanh=True, tint=tint)
         self.netL = Encoder(4, size, width, he_init=he_init) if light else None
         self.netV = Encoder(6, size, width, he_init=he_init)
         self.netC = ConfidenceNet(size, width) if confidence else None

@@ -8,6 +8,7 @@ bottleneck stays 1×1 and the extra cost stays in small maps.
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -80,14 +81,20 @@ class Encoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Image → map of ``outputs`` channels: depth (1, no activation) and albedo (3, tanh)."""
+    """Image → map of ``outputs`` channels: depth (1, no activation) and albedo (3, tanh).
 
-    def __init__(self, outputs: int, size: int = 64, width: float = 1.0, *, tanh: bool):
+    With ``tint`` (not in the paper) each image also mixes the last channels in its own way, by a matrix that follows
+    from the 1×1 code, at first 0. All that is deep in between carries what differs from image to image badly: hues
+    that have nothing to do with brightness are not learned in ten thousand steps.
+    """
+
+    def __init__(self, outputs: int, size: int = 64, width: float = 1.0, *, tanh: bool, tint: bool = False):
         super().__init__()
         channels = [_channels(c, width) for c in (64, 128, 256, 512, *[512] * _extra_stages(size))]
         bottleneck = _channels(256, width)
         deep, first = channels[-1], channels[0]
         layers = _down(channels, bottleneck)
+        self.code_at = len(layers)
         layers += [FromPoint(bottleneck, deep), nn.ReLU(inplace=True)]
         layers += [_conv(deep, deep, 3, 1, 1), nn.ReLU(inplace=True)]
         for cin, cout in zip(channels[:0:-1], channels[-2::-1], strict=True):
@@ -96,11 +103,21 @@ class Autoencoder(nn.Module):
         # The first of these two is the reference's upsampling, which the second does at once.
         layers += [nn.Identity(), UpConv(first, first), *_norm(first)]
         layers += [_conv(first, first, 5, 1, 2), *_norm(first)]
+        self.maps_at = len(layers)
         layers += [_conv(first, outputs, 5, 1, 2), *([nn.Tanh()] if tanh else [])]
         self.network = nn.Sequential(*layers)
+        self.tint = _conv(bottleneck, outputs * first, 1, 1, 0) if tint else None
+        if tint:
+            nn.init.zeros_(self.tint.weight)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs h w"]:
-        return self.network(image)
+        if self.tint is None:
+            return self.network(image)
+        code = self.network[: self.code_at](image)
+        maps = self.network[self.code_at : self.maps_at](code)
+        last, *activation = self.network[self.maps_at :]
+        mix = self.tint(code).view(len(image), -1, maps.shape[1])
+        return nn.Sequential(*activation)(last(maps) + torch.einsum("bchw,boc->bohw", maps, mix))
 
 
 class ConfidenceNet(nn.Module):

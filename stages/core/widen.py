@@ -12,23 +12,31 @@ from stages.core.norm import GROUP
 
 __all__ = ["widened"]
 
+TINT = "tint.weight"
+
 
 def widened(narrow: dict[str, Tensor], wide: nn.Module) -> dict[str, Tensor]:
     """The state dict with which ``wide`` gives the answers of the network whose state dict is ``narrow``.
 
     Every channel becomes k copies, k the ratio of the widths. Of what the next layer read from the one, copies take
-    unequal shares, at random (torch's generator): equal ones would learn the same for ever.
+    unequal shares, at random (torch's generator): equal ones would learn the same for ever. A tint that ``narrow`` has
+    none of stays as it is.
 
     Raises ValueError when the channel counts are not multiples, or the layers are others.
     """
     state = wide.state_dict()
-    if state.keys() != narrow.keys():
+    fresh = state.keys() - narrow.keys()
+    if narrow.keys() - state.keys() or not all(key.endswith(TINT) for key in fresh):
         raise ValueError("the networks have other layers")
     for path, module in wide.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             key = f"{path}.{name}" if path else name
+            if key in fresh:
+                continue
             turned = isinstance(module, nn.ConvTranspose2d | FromPoint)  # their weights are input first
             state[key] = _copied(narrow[key], parameter.shape, turned)
+            if key.endswith(TINT):  # what it mixes are copies as well
+                state[key] *= len(narrow[key]) / len(parameter)
     return state
 
 

@@ -92,6 +92,9 @@ class ModelSection(_Section):
     """False samples textures as the reference implementation does by accident on torch 1.3 and later."""
     he_init: bool = False
     """Start the light and viewpoint encoders from He's initialisation: viewpoints spread out much earlier."""
+    tint: bool = False
+    """Let hues differ from picture to picture, as those of cars do. For training on with learn = "albedo": from the
+    start the albedo would have the poses painted into it."""
 
     @model_validator(mode="after")
     def _depths_make_sense(self):
@@ -180,6 +183,8 @@ class OptimSection(_Section):
     imitate_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps learn from fresh weights to say what the model of init says of the same images, whatever
     its size and width; 0: its weights are taken over. Goes with search_steps 0."""
+    learn: Literal["all", "albedo"] = "all"
+    """albedo: shapes, viewpoints, light and confidence stay those of init (or --init), which it needs."""
     search_steps: int = Field(0, ge=0, le=10**9)
     """The first so many steps try random viewpoints on the prior's shape in the batch's mean albedo; 0: none."""
 
@@ -195,6 +200,12 @@ class OptimSection(_Section):
             raise ValueError("imitate_steps needs init (or --init), the model to imitate")
         if self.imitate_steps and self.search_steps:
             raise ValueError("imitate_steps takes the viewpoints of init: set search_steps to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_something(self):
+        if self.learn != "all" and (self.imitate_steps or self.search_steps):
+            raise ValueError(f'learn = "{self.learn}" keeps what init has: set imitate_steps and search_steps to 0')
         return self
 
 

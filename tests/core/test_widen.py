@@ -29,6 +29,18 @@ def test_the_wider_model_says_the_same(width, wider):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("width", "wider"), [(0.125, 0.25), (0.125, 0.375), (0.25, 0.25)])
+def test_a_tint_is_widened_too_and_starts_without_effect(width, wider):
+    image = torch.rand(2, 3, 64, 64) * 2 - 1
+    plain, narrow, wide = trained(width), trained(width, tint=True), Sym3D(64, wider, tint=True)
+    wide.load_state_dict(widened(narrow.state_dict(), wide))
+    with torch.no_grad():
+        torch.testing.assert_close(wide.predict(image).albedo, narrow.predict(image).albedo, rtol=1e-4, atol=1e-5)
+        fresh = Sym3D(64, wider, tint=True)
+        fresh.load_state_dict(widened(plain.state_dict(), fresh))
+        torch.testing.assert_close(fresh.predict(image).albedo, plain.predict(image).albedo, rtol=1e-4, atol=1e-5)
+
+
 def test_copies_of_a_channel_part_ways():
     narrow, wide = trained(0.0625, confidence=False), Sym3D(64, 0.125, confidence=False)
     wide.load_state_dict(widened(narrow.state_dict(), wide))
@@ -44,3 +56,5 @@ def test_what_is_no_copy_is_refused():
         widened(narrow.state_dict(), Sym3D(64, 0.1875, confidence=False))
     with pytest.raises(ValueError, match="other layers"):
         widened(narrow.state_dict(), Sym3D(64, 0.25))
+    with pytest.raises(ValueError, match="other layers"):
+        widened(trained(0.125, tint=True).state_dict(), trained(0.25))

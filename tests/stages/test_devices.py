@@ -119,8 +119,9 @@ UNTURNED = ("model.max_rotation_degrees=0.0", "model.max_translation_xy=0.0", "m
         ("optim.search_steps=4",),
         ("loss.supervised=true", *UNTURNED),
         ("optim.init=other", "optim.imitate_steps=4"),
+        ("optim.init=other", "optim.learn=albedo", "model.tint=true"),
     ],
-    ids=["paper", "helped", "searching", "supervised", "imitating"],
+    ids=["paper", "helped", "searching", "supervised", "imitating", "painting"],
 )
 def test_a_training_step_stays_on_its_device(settings):
     assert {value.device for value in step(*settings).values()} == {GPU}

@@ -18,7 +18,7 @@ import stages.train
 from stages.artifact import make_provenance, open_artifact, write_artifact
 from stages.checkpoint import save
 from stages.data.batches import batch_flips, batch_rows
-from stages.errors import InputError, OutputError, StaleError
+from stages.errors import InputError, OutputError, StaleError, UsageError
 from stages.loading import load_model
 from stages.progress import Silent
 from stages.ranks import Ranks
@@ -295,6 +295,32 @@ def test_a_wider_model_starts_with_the_narrow_ones_answers(whole, images, tmp_pa
         ours, theirs = (load_model(folder).model.predict(picture) for folder in (tmp_path / "wide", whole[0]))
     torch.testing.assert_close(ours.depth, theirs.depth)
     torch.testing.assert_close(ours.albedo, theirs.albedo, rtol=1e-4, atol=1e-5)
+
+
+def test_learning_the_albedo_alone_leaves_the_rest_as_it_was(whole, images, tmp_path):
+    settings = ["model.tint=true", "optim.learn=albedo", "optim.ema=0.5"]
+    tinted = parse_recipe(recipe(steps=3, init=whole[0]).text(), settings)
+    run(TrainRequest(tinted, tmp_path / "tinted", images))
+    before, after = whole[2], contents(tmp_path / "tinted")
+    weights = [name for name in before if name.startswith("ema/")]
+    changed = {name.split("/")[1].split(".")[0] for name in weights if not np.array_equal(before[name], after[name])}
+    assert changed == {"netA"}
+    assert np.abs(after["ema/netA.tint.weight"]).max() > 0
+    with pytest.raises(InputError, match=r"its albedo is tinted, this recipe's is not; set model\.tint=true"):
+        run(TrainRequest(recipe(steps=1, init=tmp_path / "tinted"), tmp_path / "plain", images))
+    with pytest.raises(UsageError, match=r"optim\.learn: there is nothing to keep; name a run or a model with --init"):
+        run(TrainRequest(parse_recipe(recipe(steps=1).text(), ["optim.learn=albedo"]), tmp_path / "fresh", images))
+    assert not (tmp_path / "fresh/checkpoint.h5").exists()
+
+
+def test_a_tinted_run_resumes_bitwise(whole, images, tmp_path):
+    def tinted(steps):
+        return parse_recipe(recipe(steps, init=whole[0]).text(), ["model.tint=true", "optim.learn=albedo"])
+
+    at_once = run(TrainRequest(tinted(4), tmp_path / "at-once", images))
+    for steps in (2, 4):
+        run(TrainRequest(tinted(steps), tmp_path / "in-parts", images))
+    assert_same_training(contents(tmp_path / "in-parts"), contents(at_once.run_dir))
 
 
 class _Watch(TorchDispatchMode):
