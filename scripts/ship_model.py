@@ -15,13 +15,13 @@ from stages.loading import find_checkpoint, load_model
 
 
 def without_folders(provenance: dict) -> dict:
-    """The chain, but for the command lines and the folder of the images: they belong to the machine that trained."""
+    """The chain, but for command lines and the folders of recipes' files: they belong to the machine that trained."""
     parents = [
         parent | ({"provenance": without_folders(parent["provenance"])} if "provenance" in parent else {})
         for parent in provenance["parents"]
     ]
     kept = {key: value for key, value in provenance.items() if key != "argv"}
-    recipe = re.sub(r'^(images = ")[^"]*/', r"\1", kept.get("recipe") or "", flags=re.MULTILINE)
+    recipe = re.sub(r'^((?:images|init|features_path) = ")[^"]*/', r"\1", kept.get("recipe") or "", flags=re.MULTILINE)
     return kept | {"recipe": recipe, "parents": parents}
 
 

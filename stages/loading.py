@@ -193,12 +193,19 @@ def start_from(model: Sym3D, section: ModelSection, other: Loaded) -> list[str]:
 
 def differences(section: ModelSection, other: Loaded, besides: Sequence[str]) -> list[str]:
     """A line for each setting that another model had otherwise, but for those ``besides``."""
-    then = other.recipe.model
+    now = section.model_dump()
     return [
-        f"{other.path} had model.{key} = {before}, now {value}"
-        for key, value in section.model_dump().items()
-        if (before := getattr(then, key)) != value and key not in besides
+        f"{other.path} had model.{key} = {before}, now {now[key]}"
+        for key, before in others_settings(section, other, besides).items()
     ]
+
+
+def others_settings(section: ModelSection, other: Loaded, besides: Sequence[str]) -> dict[str, object]:
+    """What another model had otherwise, but for the settings ``besides``."""
+    now = section.model_dump()
+    return {
+        key: value for key, value in other.recipe.model.model_dump().items() if now[key] != value and key not in besides
+    }
 
 
 def recipe_of(artifact: Artifact) -> Recipe:

@@ -1,6 +1,7 @@
 """Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
 
 import copy
+import json
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from stages.errors import DivergedError, MissingPartError, OutputError, PeerLost
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import Checkpoints, best_so_far, forget_others
-from stages.loading import Loaded, build_features, build_model, differences, load_model, start_from
+from stages.loading import Loaded, build_features, build_model, differences, load_model, others_settings, start_from
 from stages.memory import keeping_memory
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
@@ -223,6 +224,8 @@ def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> t
         if recipe.optim.learn != "all":
             raise UsageError("optim.learn", "there is nothing to keep", "name a run or a model with --init")
         return None, []
+    if recipe.optim.learn != "all":
+        _check_kept(recipe, first)
     if recipe.optim.imitate_steps:
         notes = differences(recipe.model, first, besides=("size", "width"))
         return first.model.to(pick_device(), memory_format=torch.channels_last), notes
@@ -230,6 +233,17 @@ def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> t
     if state.average is not None:
         state.average.load_state_dict(state.model.state_dict())
     return None, notes
+
+
+def _check_kept(recipe: Recipe, first: Loaded) -> None:
+    """Raises UsageError when other settings would make other shapes of the same weights."""
+    if others := others_settings(recipe.model, first, besides=("width", "he_init", "tint")):
+        settings = (f"-s model.{key}={_as_override(value)}" for key, value in others.items())
+        raise UsageError("optim.learn", f"shapes would not stay those of {first.path}", f"add {' '.join(settings)}")
+
+
+def _as_override(value: object) -> str:
+    return "" if value is None else json.dumps(value, separators=(",", ":"))
 
 
 @contextmanager

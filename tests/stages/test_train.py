@@ -310,6 +310,11 @@ def test_learning_the_albedo_alone_leaves_the_rest_as_it_was(whole, images, tmp_
         run(TrainRequest(recipe(steps=1, init=tmp_path / "tinted"), tmp_path / "plain", images))
     with pytest.raises(UsageError, match=r"optim\.learn: there is nothing to keep; name a run or a model with --init"):
         run(TrainRequest(parse_recipe(recipe(steps=1).text(), ["optim.learn=albedo"]), tmp_path / "fresh", images))
+    other = parse_recipe(tinted.text(), ["model.confidence=false", "model.ambient=[0.2,1.0]", "model.border_depth=1.0"])
+    with pytest.raises(UsageError) as refused:
+        run(TrainRequest(other, tmp_path / "fresh", images))
+    needed = "-s model.border_depth= -s model.ambient=[0.0,1.0] -s model.confidence=true"
+    assert str(refused.value).endswith(f"shapes would not stay those of {whole[1].checkpoint}; add {needed}")
     assert not (tmp_path / "fresh/checkpoint.h5").exists()
 
 
