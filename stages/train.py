@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
@@ -238,12 +239,11 @@ def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> t
 def _check_kept(recipe: Recipe, first: Loaded) -> None:
     """Raises UsageError when other settings would make other shapes of the same weights."""
     if others := others_settings(recipe.model, first, besides=("width", "he_init", "tint")):
-        settings = (f"-s model.{key}={_as_override(value)}" for key, value in others.items())
-        raise UsageError("optim.learn", f"shapes would not stay those of {first.path}", f"add {' '.join(settings)}")
-
-
-def _as_override(value: object) -> str:
-    return "" if value is None else json.dumps(value, separators=(",", ":"))
+        toml = (
+            (key, "" if value is None else json.dumps(value, separators=(",", ":"))) for key, value in others.items()
+        )
+        settings = " ".join(f"-s {shlex.quote(f'model.{key}={value}')}" for key, value in toml)
+        raise UsageError("optim.learn", f"shapes would not stay those of {first.path}", f"add {settings}")
 
 
 @contextmanager

@@ -254,6 +254,8 @@ class Recipe(_Section):
                 "loss.supervised learns depth as it is seen: set model.max_rotation_degrees, model.max_translation_xy, "
                 "model.max_translation_z, model.border and optim.search_steps to 0"
             )
+        if self.loss.supervised and self.optim.learn != "all":
+            raise ValueError("loss.supervised learns depth alone: leave optim.learn at all")
         return self
 
     def text(self) -> str:

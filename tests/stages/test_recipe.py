@@ -170,6 +170,9 @@ def test_asking_for_steps_replaces_epochs_and_the_other_way_round():
     assert "imitate_steps needs init (or --init)" in refused("optim.imitate_steps=3")
     both = refused("optim.imitate_steps=3", "optim.search_steps=3", "optim.init=a.h5")
     assert "imitate_steps takes the viewpoints of init: set search_steps to 0" in both
+    still = ("model.max_rotation_degrees=0.0", "model.max_translation_xy=0.0", "model.border=0")
+    alone = refused("optim.learn=albedo", "loss.supervised=true", *still)
+    assert "loss.supervised learns depth alone: leave optim.learn at all" in alone
     for steps in ("optim.search_steps=3", "optim.imitate_steps=3"):
         painting = refused("optim.learn=albedo", "optim.init=a.h5", steps)
         assert 'learn = "albedo" keeps what init has: set imitate_steps and search_steps to 0' in painting
