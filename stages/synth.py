@@ -36,7 +36,7 @@ class SynthRequest:
     """out: the artifact to write; count: images; seed: with an image's index it determines the image entirely;
     size: pixels a side; device: where torch computes ("cpu", "cuda", …); overwrite: replace what `out` holds;
     perturb: stick a rectangle on each image; hard: what is hard about them and how much, "light=3": see data/hard.py;
-    kind: one of KINDS;
+    kind: one of KINDS; backgrounds: cars before what faces are before, instead of white;
     morphable: a face model in the layout of the Basel Face Models 2017/2019 to draw from, or none: procedural heads."""
 
     out: Path
@@ -47,6 +47,7 @@ class SynthRequest:
     device: str = "cpu"
     perturb: bool = False
     kind: str = "faces"
+    backgrounds: bool = False
     morphable: Path | None = None
     hard: str | None = None
 
@@ -88,7 +89,7 @@ def run(request: SynthRequest, *, report: Report = Silent()) -> SynthResult:
         parents, model = [{"name": path.name, "digest": digest}], _read_model(path, digest)
         extra = [] if model.landmarks is None else extra
     recipe = f"{kind}, generator {number}, {size} pixels" + (", perturbed" if request.perturb else "")
-    recipe += f", {request.hard}" if request.hard else ""
+    recipe += (f", {request.hard}" if request.hard else "") + (", backgrounds" if request.backgrounds else "")
     with RowWriter(
         out,
         "sym3d.images",
@@ -136,7 +137,7 @@ def draw(
     seed, size, device = request.seed, request.size, torch.device(request.device)
     at_once = batch_size(size, device)
     if request.kind == "cars":
-        noise, render = CAR_NOISE, render_cars
+        noise, render = CAR_NOISE, partial(render_cars, backgrounds=request.backgrounds)
     else:
         noise, scene = NOISE, draw_scene
         if model is not None:
@@ -192,6 +193,8 @@ def _check(request: SynthRequest) -> None:
         parse_hard(request.hard)
         if request.kind != "faces":
             raise UsageError("--hard", "only faces can be made hard", "leave out --kind")
+    if request.backgrounds and request.kind != "cars":
+        raise UsageError("--backgrounds", "faces have theirs anyway", "leave it out, or add --kind cars")
     if not 0 <= request.seed < 2**63:
         raise UsageError("seed", f"{request.seed} is out of range", "use a whole number from 0 to 2^63 - 1")
     try:

@@ -239,10 +239,8 @@ def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> t
 def _check_kept(recipe: Recipe, first: Loaded) -> None:
     """Raises UsageError when other settings would make other shapes of the same weights."""
     if others := others_settings(recipe.model, first, besides=("width", "he_init", "tint")):
-        toml = (
-            (key, "" if value is None else json.dumps(value, separators=(",", ":"))) for key, value in others.items()
-        )
-        settings = " ".join(f"-s {shlex.quote(f'model.{key}={value}')}" for key, value in toml)
+        written = {key: json.dumps(value, separators=(",", ":")).replace("null", "") for key, value in others.items()}
+        settings = " ".join(f"-s {shlex.quote(f'model.{key}={value}')}" for key, value in written.items())
         raise UsageError("optim.learn", f"shapes would not stay those of {first.path}", f"add {settings}")
 
 

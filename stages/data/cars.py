@@ -1,4 +1,4 @@
-"""Procedural cars with full ground truth: symmetric bodies, seen from the front half and from above, before white."""
+"""Procedural cars with full ground truth: symmetric bodies, seen from the front half and from above."""
 
 import math
 
@@ -13,14 +13,14 @@ from stages.data.car_shape import draw_shape, loft
 from stages.data.draws import Draws
 from stages.data.face_chart import constant, mirror
 from stages.data.faces import collect
-from stages.data.scenery import draw_light
+from stages.data.scenery import BACKGROUND_NOISE, draw_background, draw_light
 from stages.data.surfaces import Surface, render
 
 __all__ = ["CAR_GENERATOR", "CAR_NOISE", "build_cars", "draw_car_view", "render_cars"]
 
 CAR_GENERATOR = 2  # raised whenever the same (seed, index) would give another image
 
-CAR_NOISE = math.prod(DIRT_KNOTS)
+CAR_NOISE = math.prod(DIRT_KNOTS) + BACKGROUND_NOISE
 YAW, ROLL = 50.0, 2.0  # degrees
 ABOVE = (8.0, 34.0)  # degrees that the camera looks down
 CANONICAL_ABOVE = 20.0  # and in the canonical pose, which so shows bonnet, windscreen and roof
@@ -64,13 +64,14 @@ def draw_car_view(draw: Draws) -> Tensor:
 
 
 @torch.no_grad()
-def render_cars(draw: Draws, size: int) -> dict[str, np.ndarray]:
+def render_cars(draw: Draws, size: int, *, backgrounds: bool = False) -> dict[str, np.ndarray]:
     """The images of these draws, which have `CAR_NOISE`, with their truth, as `faces.render_faces` has it, but for the
-    key points; and canonical_depth f32 (N, size, size), metres, 0 on background."""
+    key points; and canonical_depth f32 (N, size, size), metres, 0 on background. Before white, or the same cars with
+    backgrounds as faces have them."""
     view, light = draw_car_view(draw), draw_light(draw)
     cars = build_cars(draw, size)
-    white = cars.points.new_ones(len(view), 3, size, size)
-    arrays = collect(render(cars, view, light, white), view, light, None)
+    behind = draw_background(draw, size) if backgrounds else cars.points.new_ones(len(view), 3, size, size)
+    arrays = collect(render(cars, view, light, behind), view, light, None)
     points, faces = cars.points.flatten(1, 2), raster.grid_faces(*cars.points.shape[1:3], cars.points.device)
     cover = raster.cover(points, faces, size, size, FOV)
     return arrays | {"canonical_depth": raster.plane_depth(points, faces, cover, size, size, FOV)[0].cpu().numpy()}

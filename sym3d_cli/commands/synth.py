@@ -12,6 +12,7 @@ from sym3d_cli.options import AsJson, Overwrite, Perturb, Size
 EXAMPLES = (
     "sym3d synth data/synfaces.h5 -n 20000 --seed 0",
     "sym3d synth data/cars.h5 --kind cars -n 10000",
+    "sym3d synth data/cars-outside.h5 --kind cars -n 10000 --backgrounds",
     "sym3d synth faces128.h5 -n 500 --size 128 --device cuda",
     "sym3d synth data/bfm.h5 --morphable model2019_bfm.h5 -n 20000 --seed 0",
     "sym3d synth profiles.h5 -n 200 --seed 1 --hard pose=4",
@@ -38,6 +39,9 @@ def main(
             "--morphable", metavar="FILE", help="Draw from a face model: Basel Face Model 2017 or 2019, HDF5."
         ),
     ] = None,
+    backgrounds: Annotated[
+        bool, typer.Option("--backgrounds", help="Cars before coloured backgrounds out of focus, instead of white.")
+    ] = False,
     perturb: Perturb = False,
     hard: Annotated[
         str | None,
@@ -56,6 +60,7 @@ def main(
         count=count,
         seed=seed,
         kind=kind.value,
+        backgrounds=backgrounds,
         size=size,
         device=device,
         overwrite=overwrite,

@@ -20,6 +20,7 @@ from stages.data.cars import (
     render_cars,
 )
 from stages.data.draws import Draws
+from stages.data.scenery import draw_background
 from stages.errors import UsageError
 from stages.synth import SynthRequest, run
 from tests.stages.small import trivial_scores
@@ -40,6 +41,19 @@ def cars():
 def surface():
     with torch.no_grad():
         return build_cars(Draws(5, range(48), noise=CAR_NOISE), 64)
+
+
+def test_backgrounds_are_behind_the_same_cars(cars):
+    outside = render_cars(Draws(5, range(48), noise=CAR_NOISE), 64, backgrounds=True)
+    for name in ("depth", "mask", "view", "light", "canonical_depth"):
+        np.testing.assert_array_equal(outside[name], cars[name])
+    inside = cars["mask"][:, 2:-2, 2:-2]  # away from edges, where a pixel sees both
+    for shift in (np.s_[:, 1:-3, 2:-2], np.s_[:, 3:-1, 2:-2], np.s_[:, 2:-2, 1:-3], np.s_[:, 2:-2, 3:-1]):
+        inside = inside & cars["mask"][shift]
+    assert (outside["image"][:, 2:-2, 2:-2][inside] == cars["image"][:, 2:-2, 2:-2][inside]).mean() > 0.99
+    corners = outside["image"][:, :3, :3].reshape(48, -1, 3).mean(1)
+    assert (cars["image"][:, :3, :3] > 250).mean() > 0.9
+    assert corners.std(0).min() > 20
 
 
 def test_shapes_types_and_ranges(cars):
@@ -137,6 +151,7 @@ def test_the_generator_still_draws_what_it_drew(cars):
 def test_an_image_uses_all_the_noise_that_is_drawn_for_it():
     draw = Draws(0, [0], noise=CAR_NOISE)
     build_cars(draw, 32)
+    draw_background(draw, 32)
     with pytest.raises(RuntimeError, match="invalid"):
         draw.noise(1, 1, (1, 1))
 
