@@ -21,7 +21,7 @@ from stages.data.cars import (
 )
 from stages.data.draws import Draws
 from stages.data.scenery import draw_background
-from stages.errors import UsageError
+from stages.errors import StaleError, UsageError
 from stages.synth import SynthRequest, run
 from tests.stages.small import trivial_scores
 
@@ -172,5 +172,9 @@ def test_stage_writes_cars_and_refuses_a_face_model_for_them(tmp_path):
         np.testing.assert_allclose(images["canonical_depth"][7, 32, 16::8], CANONICAL, atol=2e-5)
     with pytest.raises(UsageError, match="draws no cars"):
         run(SynthRequest(tmp_path / "x.h5", count=2, kind="cars", morphable=out))
+    with pytest.raises(UsageError, match="--backgrounds: faces have theirs anyway; leave it out, or add --kind cars"):
+        run(SynthRequest(tmp_path / "x.h5", count=2, backgrounds=True))
+    with pytest.raises(StaleError, match="backgrounds"):
+        run(SynthRequest(out, count=20, seed=5, kind="cars", backgrounds=True))
     with pytest.raises(UsageError, match="not offered"):
         run(SynthRequest(tmp_path / "x.h5", count=2, kind="boats"))
