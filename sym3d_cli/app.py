@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from stages.errors import InputError, Sym3dError
+from stages.interrupt import ignore_interrupts
 from sym3d_cli.commands import (
     bench,
     composite,
@@ -112,6 +113,7 @@ def explain(error: BaseException, command: str | None, *, debug: bool) -> int:
         error_line(str(error))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
+        ignore_interrupts()  # a second one would say so again, or in a traceback
         anew = " without --overwrite" if "--overwrite" in sys.argv else ""
         resume = f"; run the same command again{anew} to resume" if command in RESUMABLE else ""
         print(f"sym3d: interrupted{resume}", file=sys.stderr)

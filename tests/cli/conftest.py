@@ -1,5 +1,6 @@
 """How the tests call sym3d: in this process, with stdout and stderr apart, in an empty folder of their own, offline."""
 
+import signal
 import socket
 
 import pytest
@@ -9,6 +10,15 @@ from typer.testing import CliRunner
 from sym3d_cli.app import app
 
 COMMAND = typer.main.get_command(app)
+
+
+@pytest.fixture(autouse=True)
+def signals_heard_again():
+    """A command that was interrupted ignores signals until its process ends, which here goes on."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

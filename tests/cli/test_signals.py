@@ -60,6 +60,13 @@ def test_while_the_arguments_are_read(run, name):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_again_when_it_has_been_said(run, name):
+    when = "import sym3d_cli.app\nsym3d_cli.app.OneLineErrors.parse_args = lambda *_: come()\n"
+    when += "end = sys.exit\nsys.exit = lambda code: (come(), end(code))"
+    assert run(name, when, "recipes", "list") == INTERRUPTED
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_when_all_is_done(run, name):
     assert run(name, "atexit.register(come)", "--version") == (0, "")
 
