@@ -1,7 +1,6 @@
 """Train a model on a data set by a recipe: resumable at any step, and bitwise the same on a CPU when it was resumed."""
 
 import copy
-import json
 import math
 import shlex
 import time
@@ -24,7 +23,7 @@ from stages.loading import Loaded, build_features, build_model, differences, loa
 from stages.memory import keeping_memory
 from stages.progress import Report, Silent
 from stages.ranks import Ranks, is_lost_peer, joined
-from stages.recipe import Recipe
+from stages.recipe import Recipe, as_setting
 from stages.recorded import performer
 from stages.same_run import check_same_run
 from stages.steps import Losses, take_step
@@ -221,12 +220,10 @@ def _draw_samples(path: Path, state: TrainingState, data: TrainingData, report: 
 
 def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> tuple[Sym3D | None, list[str]]:
     """Give a fresh state the weights of optim.init, or return that model to be imitated; and how it differs."""
-    if first is None:
-        if recipe.optim.learn != "all":
-            raise UsageError("optim.learn", "there is nothing to keep", "name a run or a model with --init")
-        return None, []
     if recipe.optim.learn != "all":
         _check_kept(recipe, first)
+    if first is None:
+        return None, []
     if recipe.optim.imitate_steps:
         notes = differences(recipe.model, first, besides=("size", "width"))
         return first.model.to(pick_device(), memory_format=torch.channels_last), notes
@@ -236,11 +233,12 @@ def _initialise(state: TrainingState, recipe: Recipe, first: Loaded | None) -> t
     return None, notes
 
 
-def _check_kept(recipe: Recipe, first: Loaded) -> None:
-    """Raises UsageError when other settings would make other shapes of the same weights."""
+def _check_kept(recipe: Recipe, first: Loaded | None) -> None:
+    """Raises UsageError when there are no shapes to keep, or other settings would make others of the same weights."""
+    if first is None:
+        raise UsageError("optim.learn", "there is nothing to keep", "name a run or a model with --init")
     if others := others_settings(recipe.model, first, besides=("width", "he_init", "tint")):
-        written = {key: json.dumps(value, separators=(",", ":")).replace("null", "") for key, value in others.items()}
-        settings = " ".join(f"-s {shlex.quote(f'model.{key}={value}')}" for key, value in written.items())
+        settings = " ".join(f"-s {shlex.quote(as_setting(f'model.{key}', value))}" for key, value in others.items())
         raise UsageError("optim.learn", f"shapes would not stay those of {first.path}", f"add {settings}")
 
 

@@ -115,9 +115,9 @@ class Autoencoder(nn.Module):
             return self.network(image)
         code = self.network[: self.code_at](image)
         maps = self.network[self.code_at : self.maps_at](code)
-        last, *activation = self.network[self.maps_at :]
         mix = self.tint(code).view(len(image), -1, maps.shape[1])
-        return nn.Sequential(*activation)(last(maps) + torch.einsum("bchw,boc->bohw", maps, mix))
+        mixed = self.network[self.maps_at](maps) + torch.einsum("bchw,boc->bohw", maps, mix)
+        return self.network[self.maps_at + 1 :](mixed)
 
 
 class ConfidenceNet(nn.Module):

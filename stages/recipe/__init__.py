@@ -12,6 +12,7 @@ from stages.recipe.sections import (
     OptimSection,
     Recipe,
     RunSection,
+    as_setting,
     recipe_keys,
 )
 from stages.recipe.shipped import find_images, find_recipe, shipped_recipes
@@ -23,6 +24,7 @@ __all__ = [
     "OptimSection",
     "Recipe",
     "RunSection",
+    "as_setting",
     "find_images",
     "find_recipe",
     "load_recipe",

@@ -1,7 +1,6 @@
 """From TOML text and ``key=value`` overrides to a `Recipe`, or to one message that names every fault."""
 
 import difflib
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.errors import InputError, UsageError
-from stages.recipe.sections import Recipe, recipe_keys
+from stages.recipe.sections import Recipe, as_setting, recipe_keys
 from stages.recipe.shipped import find_recipe
 
 __all__ = ["load_recipe", "parse_recipe", "path_setting"]
@@ -64,7 +63,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), where: str = "recipe"
 
 def path_setting(key: str, path: Path) -> str:
     """The override that makes a recipe name this file."""
-    return f"{key}={json.dumps(str(path), ensure_ascii=False)}"
+    return as_setting(key, str(path))
 
 
 def _override(values: dict, overrides: Sequence[str]) -> dict:

@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
-__all__ = ["DataSection", "LossSection", "ModelSection", "OptimSection", "Recipe", "RunSection", "recipe_keys"]
+__all__ = [
+    "DataSection",
+    "LossSection",
+    "ModelSection",
+    "OptimSection",
+    "Recipe",
+    "RunSection",
+    "as_setting",
+    "recipe_keys",
+]
 
 
 def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
@@ -276,6 +285,11 @@ def _toml(value: str | bool | int | float | tuple) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return repr(value)
+
+
+def as_setting(dotted: str, value: object) -> str:
+    """The ``key=value`` override that makes a key this; None takes it out."""
+    return f"{dotted}={'' if value is None else _toml(value)}"
 
 
 def recipe_keys() -> list[tuple[str, str, str]]:

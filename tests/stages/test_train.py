@@ -313,7 +313,7 @@ def test_learning_the_albedo_alone_leaves_the_rest_as_it_was(whole, images, tmp_
     other = parse_recipe(tinted.text(), ["model.confidence=false", "model.ambient=[0.2,1.0]", "model.border_depth=1.0"])
     with pytest.raises(UsageError) as refused:
         run(TrainRequest(other, tmp_path / "fresh", images))
-    needed = "-s model.border_depth= -s 'model.ambient=[0.0,1.0]' -s model.confidence=true"
+    needed = "-s model.border_depth= -s 'model.ambient=[0.0, 1.0]' -s model.confidence=true"
     assert str(refused.value).endswith(f"shapes would not stay those of {whole[1].checkpoint}; add {needed}")
     assert not (tmp_path / "fresh/checkpoint.h5").exists()
 
