@@ -69,12 +69,13 @@ def edited_prediction(
 
 
 def edited_meshes(path: Path, formats: Sequence[str], texture: str, report: Report) -> list[Path]:
-    """The meshes of such a file, beside it; returns their paths."""
+    """The meshes of such a file, beside it, all named after their texture; returns their paths."""
     if not formats:
         return []
+    mark = "+albedo" if texture == "albedo" else ""  # others are named anyway; an OBJ's is no picture of the edit
     with open_artifact(path, "sym3d.prediction", report) as edited:
         choices = {"formats": formats, "texture": texture, "photographs": Photographs([])}
-        stems = file_stems(edited.strings("name"))
+        stems = [f"{stem}{mark}" for stem in file_stems(edited.strings("name"))]
         return export_meshes(edited, range(edited.count), path.parent, stems=stems, **choices, report=report)
 
 

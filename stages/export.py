@@ -98,6 +98,8 @@ def run(request: ExportRequest, *, report: Report = Silent()) -> ExportResult:
     if not (request.formats or maps_wanted or request.videos or request.sheet):
         fix = "add --format, --depth, --normals, --video or --sheet"
         raise UsageError("export", "there is nothing to write", fix)
+    if (request.solid or request.triangles is not None) and not request.formats:
+        raise UsageError("--solid and --triangles", "they are for meshes, and none is written", "add --format")
     if request.truth and not request.sheet:
         raise UsageError("--truth", "true depth is shown on the contact sheet only", "add --sheet")
     if (request.texture == "photo") != bool(request.photos):

@@ -192,18 +192,26 @@ def safe_stem(name: str) -> str:
 def file_stems(names: Sequence[str]) -> list[str]:
     """One safe stem per name, all different even where case does not count: a repeated one gets its row number.
 
-    No item is called "sheet", nor "sheet." and more: those are the sheets beside them.
+    Files may be called after a stem, a dot and more ("ann.frontal.png"), and the sheets beside them "sheet": so no stem
+    is another one, or "sheet", with a dot and more.
     """
-    stems, taken = [], set()
+    stems, whole, starts = [], {"sheet"}, {"sheet"}
     for row, name in enumerate(names):
         stem = safe_stem(name)
-        if stem.lower().split(".")[0] == "sheet":
-            stem = f"item-{stem}"
-        while stem.lower() in taken:
+        if stem.lower() in starts or whole & _starts(stem):
+            stem = stem.replace(".", "_")
+        while stem.lower() in starts:
             stem = f"{stem}-{row}"
-        taken.add(stem.lower())
+        whole.add(stem.lower())
+        starts |= _starts(stem)
         stems.append(stem)
     return stems
+
+
+def _starts(stem: str) -> set[str]:
+    """In lower case, the stem and all of it before each of its dots."""
+    parts = stem.lower().split(".")
+    return {".".join(parts[: count + 1]) for count in range(len(parts))}
 
 
 def _reason(error: OSError) -> str:

@@ -1,6 +1,7 @@
 """Export: every format read back, the frame other programs expect, safe names, whole files, honest errors."""
 
 import errno
+import itertools
 import json
 import os
 import struct
@@ -167,10 +168,11 @@ def test_plain_names_stay_readable(name, stem):
     assert set(safe_stem(name)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-@given(st.lists(st.text(max_size=300), max_size=8))
+@given(st.lists(st.text(max_size=300) | st.text("aA./-0", max_size=6), max_size=8))
 def test_any_names_make_safe_and_different_stems(names):
     stems = file_stems(names)
-    assert len({stem.lower() for stem in stems}) == len(names)
+    for one, other in itertools.permutations(map(str.lower, ["sheet", *stems]), 2):
+        assert not f"{one}.".startswith(f"{other}.")
     for stem in stems:
         assert 0 < len(stem) <= 110
         assert stem.isascii()
@@ -180,7 +182,8 @@ def test_any_names_make_safe_and_different_stems(names):
 
 def test_repeated_stems_get_numbers():
     assert file_stems(["a.png", "A.jpg", "a-1.png"]) == ["a", "A-1", "a-1-2"]
-    assert file_stems(["sheet.png", "Sheet.2", "sheets"]) == ["item-sheet", "item-Sheet.2", "sheets"]
+    assert file_stems(["sheet.png", "Sheet.2", "sheets"]) == ["sheet-0", "Sheet_2", "sheets"]
+    assert file_stems(["ann.png", "Ann.frontal.png", "bob.1.png", "bob"]) == ["ann", "Ann_frontal", "bob.1", "bob-3"]
 
 
 def test_run_writes_every_item_and_nothing_else(tmp_path, prediction):
@@ -286,6 +289,8 @@ def test_contact_sheet_takes_any_label():
         ({"rows": (-1,)}, "rows 0 to 3"),
         ({"names": ("nobody",)}, "nobody"),
         ({"formats": ()}, "--format"),
+        ({"formats": (), "sheet": True, "solid": True}, "--format"),
+        ({"formats": (), "normals": True, "triangles": 200}, "--format"),
         ({"videos": ("fly",)}, "swing, turntable, frontal, wireframe, normals, light"),
         ({"videos": ("swing",), "video_formats": ("avi",)}, "mp4, gif, webp, png"),
         ({"videos": ("swing",), "video_formats": ()}, "there is none"),

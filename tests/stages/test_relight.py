@@ -20,6 +20,7 @@ from stages.pages import read_items
 from stages.progress import Silent
 from stages.relight import RelightRequest
 from stages.relight import run as relight
+from stages.scenes import SIZE
 from tests.stages.test_export import make_item
 
 FILMS = ("gif", "webp", "png")
@@ -205,6 +206,23 @@ def test_what_was_edited_is_a_prediction_and_goes_on_the_page(ask, prediction):
     assert np.abs(way["view"][3] - (way["view"][0] + way["view"][6]) / 2).max() < 1e-6
     found = read_items(result.predictions[2], (), 500, Silent())
     assert [item["name"] for item in found["items"]] == [f"ann.towards_bob.{step}.png" for step in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "run", "change"),
+    [
+        (RelightRequest, relight, {"lamp": (1, 0)}),
+        (EditRequest, edit, {"frontal": True, "symmetric": True, "video_formats": ("webp",)}),
+    ],
+)
+def test_pictures_of_the_usual_size_and_textures_have_names_of_their_own(prediction, tmp_path, request_, run, change):
+    """Once only marks of another size or background kept them apart."""
+    result = run(request_(prediction, tmp_path, rows=(0,), formats=("obj",), device="cpu", **change))
+    written = [*result.pictures, *result.meshes, *getattr(result, "videos", ())]
+    assert len(written) == len(set(written))
+    assert {Image.open(path).size for path in result.pictures} == {(SIZE, SIZE)}
+    textures = [path for path in result.meshes if path.suffix == ".png"]
+    assert {Image.open(path).size for path in textures} == {(32, 32)}
 
 
 def write_variant(prediction, path, **change):
