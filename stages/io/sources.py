@@ -21,6 +21,10 @@ from .images import UnusableError
 __all__ = ["LARGEST_FILE", "Item", "Source", "open_source", "printable"]
 
 LARGEST_FILE = 2**28  # bytes of one image file, also after unzipping
+LONGEST_LIST = 2**26  # bytes
+MOST_LINES = 10**6
+LONGEST_PATH = 2**15  # bytes; more than any system takes
+DEEPEST = 100  # folders in each other
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})  # what systems leave beside photographs, lower case
 
 
@@ -84,6 +88,8 @@ def printable(name: str) -> str:
     """``name`` with everything that a terminal or a UTF-8 file could choke on written as an escape."""
     text = name.encode("utf-8", "surrogateescape" if _from_bytes(name) else "backslashreplace")
     text = text.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -138,6 +144,10 @@ def _walk(root: Path, exclude: Collection[str]) -> tuple[Item, ...]:
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):
                 add(os.path.join(folder, name), "link to a folder: not followed")
+        if len(Path(folder).relative_to(root).parts) == DEEPEST:  # walk is recursive
+            for name in folders:
+                add(os.path.join(folder, name), f"folder in more than {DEEPEST} others: not looked into")
+            folders.clear()
         for name in files:
             path = os.path.join(folder, name)
             target = _real(path)
@@ -229,11 +239,16 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 def _lines(path: Path) -> tuple[Item, ...]:
     try:
         with open(path, "rb") as stream:
-            head = stream.read(2**16)
-            if b"\0" in head:
-                raise InputError(printable(str(path)), "is no folder, zip or list of paths", "put it into a folder")
-            content = (head + stream.read()).removeprefix(b"\xef\xbb\xbf")
+            content = stream.read(LONGEST_LIST + 1)
     except OSError as error:
         raise InputError(printable(str(path)), _reason(error), "make the file readable") from None
-    names = [os.fsdecode(line.strip(b"\r")) for line in content.split(b"\n") if line.strip()]
+    if b"\0" in content:
+        raise InputError(printable(str(path)), "is no folder, zip or list of paths", "put it into a folder")
+    lines = [line.strip(b"\r") for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    if len(content) > LONGEST_LIST or len(lines) > MOST_LINES:
+        what = f"is longer than a list may be ({MOST_LINES:,} lines, {LONGEST_LIST // 2**20} MiB)"
+        raise InputError(printable(str(path)), what, "split it, or name their folder")
+    if any(len(line) > LONGEST_PATH for line in lines):
+        raise InputError(printable(str(path)), "has a line too long for a path", "write one path a line")
+    names = [os.fsdecode(line) for line in lines]
     return tuple(Item(printable(name), path.parent / name) for name in names)

@@ -408,6 +408,36 @@ def test_sources_that_hold_nothing(tmp_path, make):
     assert not [name for name in os.listdir(tmp_path) if name.startswith("out")]
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"in/0000.png\n" * 10_001, "longer than a list may be"),
+        (b"in/0000.png\n" + b"x" * 2**21, "longer than a list may be"),
+        (b"in/0000.png\n" * 6000 + b"\0", "is no folder, zip or list"),
+        (b"in/0000.png\n" + b"x" * 2**16, "a line too long for a path"),
+    ],
+)
+def test_lists_without_end(tmp_path, monkeypatch, content, words):
+    """A sparse file of a few kilobytes claims any length."""
+    monkeypatch.setattr(sources, "LONGEST_LIST", 2**20)
+    monkeypatch.setattr(sources, "MOST_LINES", 10_000)
+    fill(tmp_path / "in", 1)
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        run(PrepRequest(tmp_path / "list.txt", tmp_path / "out.h5"))
+
+
+def test_folders_in_folders_without_end(tmp_path):
+    """A thousand of them made Python's walk end in a RecursionError."""
+    fill(tmp_path / "in", 1)
+    fill((tmp_path / "in").joinpath(*"a" * 150), 1)
+    result = run(PrepRequest(tmp_path / "in", tmp_path / "out.h5"))
+    assert result.count == 1
+    assert [(len(Path(name).parts), reason) for name, reason in result.skipped] == [
+        (101, "folder in more than 100 others: not looked into")
+    ]
+
+
 def test_no_usable_picture_leaves_the_earlier_result_alone(tmp_path):
     folder = fill(tmp_path / "in", 3)
     request = PrepRequest(folder, tmp_path / "out.h5")
