@@ -14,6 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.errors import UsageError
+from stages.torchrun import launched
 
 __all__ = ["Ranks", "is_lost_peer", "joined"]
 
@@ -72,9 +73,9 @@ class _Gather(torch.autograd.Function):
 def joined() -> Iterator[Ranks]:
     """Connected with those that torchrun names: over NCCL and a device for each where there is CUDA, gloo elsewhere.
 
-    Raises UsageError when there are fewer devices than processes here.
+    Raises UsageError when there are fewer devices than processes here, and as `launched` does.
     """
-    ranks = Ranks(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    ranks = Ranks(*launched())
     if ranks.count == 1:
         yield ranks
         return

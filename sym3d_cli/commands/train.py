@@ -1,6 +1,5 @@
 """sym3d train: a recipe becomes a run folder with a checkpoint."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from stages.errors import InputError, UsageError
 from stages.progress import Silent
+from stages.torchrun import launched
 from sym3d_cli.console import print_json, print_lines
 from sym3d_cli.options import AsJson, Overwrite, Settings, recipe_names
 
@@ -43,7 +43,7 @@ def main(
     """Train a model by a recipe, into runs/NAME; the same command again resumes."""
     from stages.recipe import find_images, find_recipe, load_recipe, path_setting
 
-    first = os.environ.get("RANK", "0") == "0"  # of several processes under torchrun; the others stay silent
+    first = launched()[0] == 0  # of several processes under torchrun; the others stay silent
     report = context.obj if first else Silent()
     if not first:
         context.obj.rest()

@@ -15,8 +15,10 @@ from stages.artifact import open_artifact
 from stages.core.losses import perceptual, photometric, viewpoints
 from stages.errors import UsageError
 from stages.ranks import Ranks, joined
+from stages.torchrun import NEEDED, launched
 from tests.stages.test_train import contents, wait_for, write_images
 
+MASTER = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
 RECIPE = """
 name = "shared"
 [data]
@@ -174,7 +176,37 @@ def test_the_mean_of_the_shares_losses_is_the_loss_of_the_batch():
 def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    for name, value in {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "3"}.items():
+    for name, value in {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "3", **MASTER}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=r"^process 3 .* no GPU .* are 2\); start .*node 2$"), joined():
         pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 without RANK"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "without MASTER_ADDR"),
+        ({"WORLD_SIZE": "0", "RANK": "0", **MASTER}, "WORLD_SIZE=0 with RANK=0"),
+        ({"WORLD_SIZE": "2", "RANK": "2", **MASTER}, "with RANK=2"),
+        ({"WORLD_SIZE": "2", "RANK": "abc", **MASTER}, "with RANK=abc"),
+        ({"WORLD_SIZE": "many", "RANK": "0", **MASTER}, "WORLD_SIZE=many"),
+    ],
+)
+def test_variables_that_torchrun_would_not_set(monkeypatch, variables, words):
+    for name in NEEDED:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{words}: is not what torchrun sets"):
+        launched()
+
+
+@pytest.mark.parametrize("variables", [{}, {"RANK": "1"}, {"RANK": "x", "WORLD_SIZE": "1"}])
+def test_one_process_is_the_first(monkeypatch, variables):
+    """With RANK=1 left over from somewhere it trained in silence, once, and saved nothing."""
+    for name in NEEDED:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched() == (0, 1)
