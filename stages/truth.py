@@ -25,7 +25,8 @@ def open_truth(
     data = stack.enter_context(open_artifact(path, "sym3d.images", report))
     for name, what in (("depth", "true depth"), ("keypoints", "key points")):
         if name in wanted and name not in data:
-            fix = "evaluate on images with ground truth, such as those of sym3d synth, or --metric convexity"
+            other = "depthcorr" if "keypoints" in data else "convexity"
+            fix = f"evaluate on images with ground truth, such as those of sym3d synth, or --metric {other}"
             raise InputError(path, f"has no {what} to compare with", fix)
     return data
 

@@ -72,6 +72,9 @@ def _reproduce_errors(request: ReproduceRequest, report: Report) -> ReproduceRes
         raise UsageError("--perturbed", "this table needs perturbed images as well", "make them with --perturb")
     data = {row.perturbed: request.perturbed if row.perturbed else request.data for row in rows}
     digests = {perturbed: digest_of(path) for perturbed, path in data.items()}
+    if len({*digests.values()}) < len(digests):
+        fix = "make the same images with --perturb"
+        raise UsageError(f"--perturbed {request.perturbed}", f"holds what {request.data} does", fix)
     seeds = range(request.seeds or size.seeds)
 
     def names(row: Row) -> list[str]:

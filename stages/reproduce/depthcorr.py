@@ -39,7 +39,7 @@ KEY = (
     "in brackets their deviation. The paper's figures are on 3DFAW, and so are those that it quotes: AIGN 50.81, "
     "DepthNetGAN 58.68, MOFA 15.97."
 )
-SETTLED = ("optim.search_steps=0",)  # what has learned to see viewpoints has no need to search for them
+SETTLED = ("optim.search_steps=0", "loss.yaw_spread_steps=1")  # what sees viewpoints need not search for them
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,15 @@ def reproduce_depthcorr(request: ReproduceRequest, report: Report) -> ReproduceR
     if request.pretrain is None:
         report.note("without --pretrain-data the row of pre-training is left out")
 
-    def job(training: str, seed: int, *settings: str) -> Job:
-        name = naming(size, digest, training, seed)
-        return make_job(name, size, (*size.settings, *settings, f"run.seed={seed}"), request.data)
-
-    plain = [job("full", seed) for seed in seeds]
-    supervised = [job("supervised", seed, *SUPERVISED) for seed in seeds] if dense else []
-    other = digest_of(request.pretrain, ()) if request.pretrain else ""
-    before = _pretrainings(request, size, other, seeds) if request.pretrain else []
+    plain = [_job(size, request.data, digest, "full", seed) for seed in seeds]
+    supervised = [_job(size, request.data, digest, "supervised", seed, *SUPERVISED) for seed in seeds] if dense else []
+    other, half = digest_of(request.pretrain, ()) if request.pretrain else "", _half(request)
+    before = [_job(half, request.pretrain, other, "first", seed) for seed in seeds] if request.pretrain else []
     diverged = train_all([*plain, *supervised, *before], logs, report)
     after = [
-        job(f"after-{other[:6]}", seed, *SETTLED, path_setting("optim.init", RUNS / first.name))
-        for seed, first in enumerate(before)
-        if first.name not in diverged
+        _job(half, request.data, digest, f"after-{other[:6]}", seed, *SETTLED, path_setting("optim.init", RUNS / first))
+        for seed, first in enumerate(first.name for first in before)
+        if first not in diverged
     ]
     diverged |= train_all(after, logs, report)
     ended = [job.name for job in (*plain, *supervised, *after) if job.name not in diverged]
@@ -125,14 +121,15 @@ def _truth(path: Path) -> tuple[bool, np.ndarray]:
         return "depth" in data and "mask" in data, truth
 
 
-def _pretrainings(request: ReproduceRequest, size: Scale, digest: str, seeds: Sequence[int]) -> list[Job]:
-    """On the other faces, of this digest; for half as long in quick tables."""
-    if request.quick:
-        size = scale(True, max(1, (request.steps or QUICK_STEPS) // 2))
-    return [
-        make_job(naming(size, digest, "first", seed), size, (*size.settings, f"run.seed={seed}"), request.pretrain)
-        for seed in seeds
-    ]
+def _half(request: ReproduceRequest) -> Scale:
+    """Of a quick table's steps one half goes to the other faces and one to these, so that all rows see as many images;
+    the paper's went through both whole."""
+    steps = (request.steps or QUICK_STEPS) // 2 if request.quick else request.steps
+    return scale(request.quick, steps and max(1, steps))
+
+
+def _job(size: Scale, data: Path, digest: str, training: str, seed: int, *settings: str) -> Job:
+    return make_job(naming(size, digest, training, seed), size, (*size.settings, *settings, f"run.seed={seed}"), data)
 
 
 def _figures(name: str, data: Path, dense: bool, report: Report) -> dict[str, float]:

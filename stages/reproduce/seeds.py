@@ -91,7 +91,7 @@ class _Ending:
 def seeds_scale(quick: bool, steps: int | None) -> Scale:
     """Long enough for a run to have chosen its side."""
     name, recipe, length = ("seeds-quick", "small", 1000) if quick else ("seeds-full", "synfaces", 2000)
-    return Scale(name, recipe, (f"optim.steps={steps or length}",), SEEDS)
+    return Scale(name, recipe, (f"optim.steps={steps or length}",), SEEDS, steps if steps != length else None)
 
 
 def reproduce_seeds(request: ReproduceRequest, report: Report) -> ReproduceResult:

@@ -71,8 +71,9 @@ def digest_of(path: Path, wanted: tuple[str, ...] = ("depth", "mask")) -> str:
 
 
 def naming(size: Scale, digest: str, training: str, seed: int) -> str:
-    """The name of a run; runs on other data are other runs."""
-    return f"{size.name}-{digest[:6]}-{training}-{seed}"
+    """The name of a run; runs on other data or of another length are other runs."""
+    length = f"-{size.steps}" if size.steps else ""
+    return f"{size.name}{length}-{digest[:6]}-{training}-{seed}"
 
 
 def make_job(name: str, size: Scale, settings: tuple[str, ...], data: Path) -> Job:

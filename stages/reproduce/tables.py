@@ -26,12 +26,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the runs are: the recipe they start from, what all of them change in it, and the default seeds."""
+    """How large the runs are: the recipe they start from, what all of them change in it, and the default seeds.
+
+    steps: their length where it is not the table's own.
+    """
 
     name: str
     recipe: str
     settings: tuple[str, ...]
     seeds: int
+    steps: int | None = None
 
 
 SUPERVISED = (
@@ -95,7 +99,6 @@ def rows_of(table: str, quick: bool) -> tuple[Row, ...]:
 
 def scale(quick: bool, steps: int | None) -> Scale:
     """Small runs for two CPU cores, or the paper's recipe; ``steps`` replaces their length."""
-    if quick:
-        return Scale("quick", "small", (f"optim.steps={steps or QUICK_STEPS}",), 1)
-    length = () if steps is None else (f"optim.steps={steps}",)
-    return Scale("full", "synfaces", length, 3)
+    name, recipe, length, seeds = ("quick", "small", QUICK_STEPS, 1) if quick else ("full", "synfaces", None, 3)
+    settings = (f"optim.steps={steps or length}",) if steps or length else ()
+    return Scale(name, recipe, settings, seeds, steps if steps != length else None)

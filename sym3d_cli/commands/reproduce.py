@@ -37,7 +37,8 @@ def main(
         typer.Option("--seeds", min=1, max=100, help="Trainings of each row; left out: 3, or 1 when quick (seeds: 8)."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps of every training; left out: the table's own.")
+        int | None,
+        typer.Option("--steps", min=1, help="Steps of every training but DepthNet's; left out: the table's own."),
     ] = None,
     checkpoint: Annotated[
         str | None,

@@ -75,7 +75,7 @@ def test_eval_judges_key_points_also_without_depth_maps(here):
     write_data(here / "points.h5", count=10, truth=False, keypoints=key_points())
     alone = evaluate(EvaluateRequest(checkpoint, here / "points.h5", metrics=("depthcorr",)))
     assert alone.summary["model"]["depthcorr"] == figure
-    with pytest.raises(InputError, match="has no true depth"):
+    with pytest.raises(InputError, match=r"has no true depth.*--metric depthcorr"):
         evaluate(EvaluateRequest(checkpoint, here / "points.h5"))
     write_data(here / "dense.h5", count=10)
     with pytest.raises(InputError, match="has no key points to compare with"):
@@ -109,7 +109,8 @@ def test_a_table_of_depth_correlation(here):
     with open_artifact(next(here.glob("runs/*-after-*/checkpoint.h5"))) as checkpoint:
         first = checkpoint.provenance["parents"][1]
         assert first["provenance"]["parents"][0]["name"] == "others.h5"
-        assert "steps = 1\n" in first["provenance"]["recipe"]
+        assert "\nsteps = 1\n" in first["provenance"]["recipe"]
+        assert checkpoint.attrs["step"] == 1, "all rows see as many images"
     made = sorted((here / "runs").rglob("*.h5"))
     before = [path.stat().st_mtime_ns for path in made]
     assert run(request).lines == result.lines

@@ -93,6 +93,20 @@ def test_a_table_made_again_says_the_same(here, monkeypatch):
     assert found[0] == found[1]
 
 
+def test_tables_do_not_mix_runs_of_different_lengths(here, monkeypatch):
+    """A run that another table had trained for longer stood beside shorter ones, under the number of its own steps."""
+    monkeypatch.setattr(stages.reproduce, "train_all", train_here)
+    for steps in (2, 1):
+        files = run(ReproduceRequest("baselines", Path("faces.h5"), quick=True, steps=steps)).files
+        assert json.loads(files[2].read_text())["recipe"] == f"small, {steps} steps of 8"
+    found = {}
+    for path in here.glob("runs/*/checkpoint.h5"):
+        with open_artifact(path) as checkpoint:
+            found[path.parent.name] = checkpoint.attrs["step"]
+    assert sorted(found.values()) == [1, 1, 2, 2]
+    assert all(name.startswith(f"quick-{steps}-") for name, steps in found.items())
+
+
 def test_a_small_table_of_perturbed_images_has_confidence_maps_in_two_rows(here, monkeypatch):
     monkeypatch.setattr(stages.reproduce, "train_all", train_here)
     write_data(here / "perturbed.h5", count=20, seed=1)
@@ -256,6 +270,8 @@ def test_what_makes_no_sense_is_refused(here):
     write_images(here / "photos.h5", truth=False)
     with pytest.raises(UsageError, match="--perturbed: this table needs perturbed images as well"):
         run(ReproduceRequest("perturb", Path("faces.h5")))
+    with pytest.raises(UsageError, match=r"holds what faces.h5 does; make the same images with --perturb"):
+        run(ReproduceRequest("perturb", Path("faces.h5"), Path("faces.h5"), quick=True))
     with pytest.raises(InputError, match="has no true depth"):
         run(ReproduceRequest("baselines", Path("photos.h5")))
 
