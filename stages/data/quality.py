@@ -1,8 +1,8 @@
 """Is a set of pictures one that the method can learn from? Figures that need no labels, and what they mean.
 
-All but two are of *edge maps*: how much brightness changes around each of 16 × 16 places, less its mean, of unit
-length. They show where a thing's parts are and hardly depend on its colours or its light. Cut into the part that a
-mirror leaves alone and the part that it reverses, they tell how things are turned.
+Most are of *edge maps*: how much brightness changes around each of 16 × 16 places, less its mean, of unit length. They
+show where a thing's parts are and hardly depend on its colours or its light. Cut into the part that a mirror leaves
+alone and the part that it reverses, they tell how things are turned.
 """
 
 from collections.abc import Callable
@@ -80,6 +80,18 @@ WANTED = {
         "the thing is in another place or size in each picture, and the shape becomes the average blur",
         "cut all pictures alike: --crop with a detector or a fraction, or by hand",
     ),
+    "place": _Limit(
+        "at most 0.09 of the side",
+        lambda figure: figure <= 0.09,
+        "the thing is now here and now there, and the shape becomes the average blur",
+        "cut all pictures alike: --crop with a detector, or by hand",
+    ),
+    "size": _Limit(
+        "at most 0.16",
+        lambda figure: figure <= 0.16,
+        "the thing is large in some pictures and small in others, and the shape becomes the average blur",
+        "cut all pictures alike: --crop with a detector, or by hand",
+    ),
     "pose spread": _Limit(
         "0.42 or more",
         lambda figure: figure >= 0.42,
@@ -116,8 +128,9 @@ def measure(images: np.ndarray) -> dict[str, float]:
 
     near duplicates: share of them to which another looks the same. blurred: share without anything sharp. noise: median
     variance of the Laplacian, of that of the picture. framing: median correlation of an edge map with the mean one.
-    pose spread: variance of the maps' reversed part, of that of the other. one-sidedness: how much of the reversed part
-    is the same in all. asymmetry: length of the reversed part in the most symmetric tenth.
+    place: standard deviation of the middle of all edges, as a share of the side. size: that of their distance from it,
+    of the mean distance. pose spread: variance of the maps' reversed part, of that of the other. one-sidedness: how
+    much of the reversed part is the same in all. asymmetry: length of the reversed part in the most symmetric tenth.
     """
     if len(images) < 2:
         return {}
@@ -125,18 +138,22 @@ def measure(images: np.ndarray) -> dict[str, float]:
     duplicates = float(_duplicates(_details(grey)).mean())
     grey = grey[evenly(len(grey), MEASURED)]
     sharpness = np.array([cv2.Laplacian(g, cv2.CV_32F).var() / max(g.var(), 1e-4) for g in grey])
-    edges = _edge_maps(grey)
+    slopes = np.stack([cv2.magnitude(cv2.Sobel(g, cv2.CV_32F, 1, 0), cv2.Sobel(g, cv2.CV_32F, 0, 1)) for g in grey])
+    place, size = _framing(slopes)
+    edges = _edge_maps(slopes)
     flipped = edges.reshape(-1, MAP, MAP)[:, :, ::-1].reshape(edges.shape)
     kept, reversed_ = (edges + flipped) / 2, (edges - flipped) / 2
-    size = np.linalg.norm(reversed_, axis=1)
+    length = np.linalg.norm(reversed_, axis=1)
     return {
         "near duplicates": duplicates,
         "blurred": float((sharpness < BLURRED).mean()),
         "noise": float(np.median(sharpness)),
         "framing": float(np.median(edges @ _unit(edges.mean(0)))),
-        "pose spread": float((size**2).mean() / max(kept.var(0).sum(), 1e-9)),
-        "one-sidedness": float((reversed_.mean(0) ** 2).sum() / max((size**2).mean(), 1e-9)),
-        "asymmetry": float(np.quantile(size, 0.1)),
+        "place": place,
+        "size": size,
+        "pose spread": float((length**2).mean() / max(kept.var(0).sum(), 1e-9)),
+        "one-sidedness": float((reversed_.mean(0) ** 2).sum() / max((length**2).mean(), 1e-9)),
+        "asymmetry": float(np.quantile(length, 0.1)),
     }
 
 
@@ -182,10 +199,18 @@ def _nearest(rows: np.ndarray, block: int = 1024) -> np.ndarray:
     return best
 
 
-def _edge_maps(grey: np.ndarray) -> np.ndarray:
+def _framing(slopes: np.ndarray) -> tuple[float, float]:
+    """place and size, see above: of how the edges of each picture are spread over it."""
+    slopes = slopes + 1e-6  # where there is no edge, all places are as good
+    weights = slopes / slopes.sum((1, 2), keepdims=True)
+    at = (np.arange(SIDE) + 0.5) / SIDE
+    middle = np.stack([weights.sum(1) @ at, weights.sum(2) @ at])  # right and down
+    square = np.stack([weights.sum(1) @ at**2, weights.sum(2) @ at**2])
+    extent = np.sqrt((square - middle**2).sum(0))
+    return float(np.sqrt(middle.var(1).mean())), float(extent.std() / extent.mean())
+
+
+def _edge_maps(slopes: np.ndarray) -> np.ndarray:
     """(N, MAP²), see above."""
-    maps = []
-    for g in grey:
-        slope = cv2.magnitude(cv2.Sobel(g, cv2.CV_32F, 1, 0), cv2.Sobel(g, cv2.CV_32F, 0, 1))
-        maps.append(cv2.resize(cv2.GaussianBlur(slope, (0, 0), 2), (MAP, MAP), interpolation=cv2.INTER_AREA).ravel())
-    return _unit(np.stack(maps))
+    blurred = (cv2.GaussianBlur(slope, (0, 0), 2) for slope in slopes)
+    return _unit(np.stack([cv2.resize(b, (MAP, MAP), interpolation=cv2.INTER_AREA).ravel() for b in blurred]))

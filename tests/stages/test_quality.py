@@ -37,6 +37,15 @@ def shifted(image: np.ndarray, rng: np.random.Generator, reach: float) -> np.nda
     return cv2.warpAffine(image, move, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
 
 
+def pasted(image: np.ndarray, rng: np.random.Generator, scattered: bool) -> np.ndarray:
+    """A smaller one on one colour: anywhere, or in the middle."""
+    side = 32 if scattered else int(rng.integers(24, 64))
+    left, top = rng.integers(0, 64 - side, 2) if scattered else [(64 - side) // 2] * 2
+    page = np.full_like(image, rng.integers(0, 256, 3))
+    page[top : top + side, left : left + side] = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return page
+
+
 def text(rng: np.random.Generator) -> np.ndarray:
     page = np.full((64, 64, 3), 255, np.uint8)
     for line in range(4):
@@ -54,6 +63,8 @@ def spoil(how: str, images: np.ndarray, yaw: np.ndarray) -> np.ndarray:
         return np.stack([shifted(images[0], rng, 1) for _ in range(200)])
     if how == "off-centre":
         return np.stack([shifted(image, rng, 22) for image in images])
+    if how in ("scattered", "of all sizes"):
+        return np.stack([pasted(image, rng, scattered=how == "scattered") for image in images])
     if how == "blurred":
         return np.stack([cv2.GaussianBlur(image, (0, 0), 2) for image in images])
     if how == "grain":
@@ -89,6 +100,8 @@ def test_outlines_on_white_are_no_duplicates():
         ("video", {"near duplicates"}),
         ("one scene", {"near duplicates"}),
         ("off-centre", {"framing"}),
+        ("scattered", {"place"}),
+        ("of all sizes", {"size"}),
         ("blurred", {"blurred"}),
         ("grain", {"noise", "framing", "asymmetry"}),
         ("text", {"noise", "one-sidedness"}),
