@@ -15,6 +15,7 @@ Everything here is also in the stages and in ``stages.core``; this is the short 
 (128, 128, 3)
 """
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -128,9 +129,11 @@ def render(
     viewpoint, pixel on pixel with it. size: 16 to 2048 pixels. background: a colour's name in CSS or #rrggbb.
     device: where it is drawn; None is CUDA where there is one.
 
-    Raises UsageError on a size, colour or device that there is not.
+    Raises UsageError on a size, colour or device that there is not, or a yaw that is no number.
     """
     canvas = make_canvas(size, background, device)
+    if yaw is not None and not math.isfinite(yaw):
+        raise UsageError(f"yaw {yaw}", "is no angle", "give degrees, or None for the photograph's own viewpoint")
     if yaw is None:
         return canvas.draw(scene, scene.view[None], lit(scene), fov=scene.fov)[0]
     return canvas.draw(scene, yaw_views([yaw]), lit(scene), fov=FOV)[0]
@@ -149,7 +152,13 @@ def with_light(
     is 45° from the right. ambient, diffuse: the even rest and the lamp's strength, both usually in [0, 1].
 
     The model's albedo is blurred. For the photograph's own detail, ``with_photo(scene)`` before.
+
+    Raises UsageError on numbers that are no light's.
     """
+    strengths = [strength for strength in (ambient, diffuse) if strength is not None]
+    if not all(abs(number) <= 100 for number in (*(lamp or ()), *strengths)) or min(strengths, default=0) < 0:
+        fix = "give numbers up to 100, of strength 0 and more"
+        raise UsageError(f"lamp {lamp}, ambient {ambient}, diffuse {diffuse}", "is no light", fix)
     return replace(scene, light=changed_light(scene.light, lamp, ambient, diffuse))
 
 

@@ -62,6 +62,8 @@ def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeRes
         raise UsageError("composite", "either the light or the viewpoint changes", "add --light X,Y or --yaw DEGREES")
     if request.yaw is not None and not abs(request.yaw) <= MOST_YAW:
         raise UsageError(f"--yaw {request.yaw:g}", "is too far round", f"use -{MOST_YAW:g} to {MOST_YAW:g} degrees")
+    if request.out.suffix.lower() != ".png":
+        raise UsageError(request.out, "is no name for a PNG, which is what is written", "let it end in .png")
     with ExitStack() as stack:
         prediction = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         source = stack.enter_context(open_photographs(request.photo))

@@ -92,6 +92,8 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
     loaded = load_model(request.checkpoint, ema=request.ema)
     if not request.confidence:
         loaded.model.netC = None
+    elif loaded.model.netC is None:
+        report.note(f"{request.checkpoint} has no confidence maps to keep: it was trained without")
     crop = crop or crop_of(loaded)
     out = request.out or Path(f"{_stem(request.inputs[0])}.sym3d")
     with ExitStack() as stack:

@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.artifact import SPLITS, RowWriter, make_provenance, open_artifact
 from stages.data.perturb import perturb
-from stages.data.three_dfaw import WIDE
+from stages.data.three_dfaw import LIST, WIDE
 from stages.errors import InputError, UsageError
 from stages.io.crops import Box, Crop, crop_box, cut, parse_crop, resize_squares
 from stages.io.files import within_folder
@@ -122,7 +122,7 @@ def run(request: PrepRequest, *, report: Report = Silent()) -> PrepResult:
                 square = _Square(source, crop, request.size, request.perturb, faces)
                 _fill(writer, source, sums, unusable, square, threads, report)
                 _publish(writer, source)
-    return _summarise(out, request.size, already_complete, report)
+    return _summarise(request, out, already_complete, report)
 
 
 def _check(request: PrepRequest) -> Crop:
@@ -255,7 +255,7 @@ def _count_reasons(skipped: Sequence[tuple[str, str]]) -> dict[str, int]:
     return dict(Counter(reason.partition(":")[0] for _, reason in skipped).most_common())
 
 
-def _summarise(path: Path, size: int, already_complete: bool, report: Report) -> PrepResult:
+def _summarise(request: PrepRequest, path: Path, already_complete: bool, report: Report) -> PrepResult:
     """Read the counts back from the artifact, so that they are the same however many runs it took."""
     with open_artifact(path, "sym3d.images") as artifact:
         split, box = artifact["split"][:], artifact["box"][:]
@@ -268,7 +268,7 @@ def _summarise(path: Path, size: int, already_complete: bool, report: Report) ->
         count=len(split),
         splits={name: int((split == code).sum()) for name, code in SPLITS.items()},
         skipped=skipped,
-        upscaled=int((np.minimum(width, height) < size - 0.5).sum()),
+        upscaled=int((np.minimum(width, height) < request.size - 0.5).sum()),
         squeezed=int((np.abs(width - height) > 0.01 * np.maximum(width, height)).sum()),
         already_complete=already_complete,
     )
@@ -277,10 +277,15 @@ def _summarise(path: Path, size: int, already_complete: bool, report: Report) ->
     if len(skipped) > SHOWN:
         report.note(f"… and {len(skipped) - SHOWN} more: all of them are in the table 'skipped' of {path}")
     if result.upscaled:
-        report.warn(f"{result.upscaled} pictures had to be enlarged to {size} pixels; they carry less detail than that")
+        report.warn(
+            f"{result.upscaled} pictures had to be enlarged to {request.size} pixels; they carry less detail than that"
+        )
     if result.squeezed:
         report.warn(f"{result.squeezed} pictures were not square and were squeezed; --crop center keeps their shape")
     empty = [name for name, number in result.splits.items() if number == 0]
     if empty:
-        report.warn(f"no picture fell into {' and '.join(empty)}: with few pictures that is chance; add more")
+        why = "with few pictures that is chance; add more"
+        if request.layout == "3dfaw":
+            why = f"the folders say which are for training, and {LIST} which of valid_img are not for testing"
+        report.warn(f"no picture fell into {' and '.join(empty)}: {why}")
     return result

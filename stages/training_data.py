@@ -44,7 +44,9 @@ def load_training_data(path: Path, recipe: Recipe, processes: int, report: Repor
         split = images["split"][:]
         train, validation = (np.flatnonzero(split == SPLITS[name]) for name in ("train", "val"))
         if len(train) < batch:
-            raise InputError(path, f"has {len(train)} training images for batches of {batch}", "lower optim.batch")
+            raise InputError(
+                path, f"has {len(train)} training images for batches of {batch}", "add images, or lower optim.batch"
+            )
         if batch % processes:
             raise UsageError(
                 f"{processes} processes", f"cannot share batches of {batch} evenly", "set optim.batch to a multiple"

@@ -190,8 +190,8 @@ Videos = Annotated[
 
 
 def names(text: str | None) -> tuple[str, ...]:
-    """Split a comma-separated option such as ``obj,glb``."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    """Split a comma-separated option such as ``obj,glb``; what is named twice counts once."""
+    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
 
 
 def epilog(examples: Sequence[str]) -> str:

@@ -76,6 +76,15 @@ def test_it_loads_alone_and_breaks_on_no_name(opened):
     assert opened.run(drawn) < COUNT, "pictures far from the window wait"
 
 
+def test_a_training_that_has_logged_once_shows_dots(opened):
+    once = "{run: {log: {step: [5], loss: [0.3]}}, colour: 'series-0'}"
+    opened.run(f"document.querySelector('main').prepend(curveChart('loss', [{once}]))")
+    assert opened.run("document.querySelector('main > figure .curve').getTotalLength()") == 0
+    shown = opened.run("getComputedStyle(document.querySelector('main > figure .curve')).strokeLinecap")
+    assert shown == "round", "what has no length is seen by its caps"
+    assert opened.run("document.querySelector('main > figure .curve').points.length") == 2
+
+
 def test_sorting_and_filtering(opened):
     assert opened.run(FIRST_NAMES) == NAMES[:3]
     opened.click("#items th[data-key=side] button")

@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import inspect
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -112,6 +113,20 @@ def test_relighting_changes_only_what_is_given(scene):
     assert lit.albedo is scene.albedo
     assert torch.equal(stages.with_light(scene).light, scene.light)
     assert stages.with_light(scene, diffuse=0.5).light[2:].tolist() == scene.light[2:].tolist()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lamp": (math.nan, 0)}, {"lamp": (0, math.inf)}, {"ambient": -1}, {"diffuse": math.inf}, {"ambient": math.nan}],
+)
+def test_what_is_no_light(scene, change):
+    with pytest.raises(UsageError, match="is no light"):
+        stages.with_light(scene, **change)
+
+
+def test_what_is_no_yaw(scene):
+    with pytest.raises(UsageError, match="yaw nan: is no angle"):
+        stages.render(scene, math.nan)
 
 
 @pytest.mark.parametrize("kind", ["glb", "obj", "ply"])

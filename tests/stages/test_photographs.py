@@ -218,6 +218,8 @@ def test_a_photograph_that_has_changed(tmp_path, photo, inferred):
         export(ExportRequest(inferred, tmp_path / "m", ("glb",), texture="photo", photos=(photo,)))
     with pytest.raises(InputError, match="none of the prediction's images is from this photograph"):
         composite(CompositeRequest(inferred, photo, tmp_path / "x.png", lamp=(1, 0)))
+    with pytest.raises(UsageError, match=r"x\.jpg: is no name for a PNG"):
+        composite(CompositeRequest(inferred, photo, tmp_path / "x.jpg", lamp=(1, 0)))
     for choice in ({"texture": "photo"}, {"photos": (photo,)}):
         with pytest.raises(UsageError, match="--texture photo --photos"):
             export(ExportRequest(inferred, tmp_path / "m", ("glb",), **choice))

@@ -70,7 +70,8 @@ function curveChart(label, runs) {
   const { x, y } = axes(svg, [Math.min(...xs), Math.max(...xs)], [ys[cut], ys[ys.length - 1 - cut]]);
   const clamp = (value) => Math.max(TOP, Math.min(HIGH - BOTTOM, y(value)));
   for (const { points, colour } of lines) {
-    const path = points.map((point) => `${x(point[0]).toFixed(1)},${clamp(point[1]).toFixed(1)}`).join(" ");
+    // The last point twice: of a line of one point a round cap is seen, of a point alone nothing.
+    const path = [...points, points.at(-1)].map((point) => `${x(point[0]).toFixed(1)},${clamp(point[1]).toFixed(1)}`).join(" ");
     svg.append(draw("polyline", { class: `curve ${colour}`, points: path }));
   }
   svg.addEventListener("pointermove", (event) => {
