@@ -190,7 +190,7 @@ def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
         ({"WORLD_SIZE": "0", "RANK": "0", **MASTER}, "WORLD_SIZE=0 with RANK=0"),
         ({"WORLD_SIZE": "2", "RANK": "2", **MASTER}, "with RANK=2"),
         ({"WORLD_SIZE": "2", "RANK": "abc", **MASTER}, "with RANK=abc"),
-        ({"WORLD_SIZE": "many", "RANK": "0", **MASTER}, "WORLD_SIZE=many"),
+        ({"WORLD_SIZE": "many", "RANK": "0", **MASTER}, "WORLD_SIZE=many with RANK=0"),
     ],
 )
 def test_variables_that_torchrun_would_not_set(monkeypatch, variables, words):

@@ -98,7 +98,7 @@ def test_tables_do_not_mix_runs_of_different_lengths(here, monkeypatch):
     monkeypatch.setattr(stages.reproduce, "train_all", train_here)
     for steps in (2, 1):
         files = run(ReproduceRequest("baselines", Path("faces.h5"), quick=True, steps=steps)).files
-        assert json.loads(files[2].read_text())["recipe"] == f"small, {steps} steps of 8"
+        assert json.loads(files[2].read_text())["recipe"] == f"small, {steps} steps of 4"
     found = {}
     for path in here.glob("runs/*/checkpoint.h5"):
         with open_artifact(path) as checkpoint:
@@ -188,7 +188,7 @@ def test_interrupted_trainings_are_saved_and_resumed(number, here):
 def test_a_training_that_fails_is_named_with_its_reason(here, monkeypatch):
     row = Row("broken", (1, 1, 1, 1), "broken", ("model.size=128",))
     monkeypatch.setitem(stages.reproduce.TABLES, "baselines", (row,))
-    with pytest.raises(InputError, match=r"quick-\w+-broken-0: its training failed \(.*64 pixels.*see results/logs"):
+    with pytest.raises(InputError, match=r"quick-1-\w+-broken-0: its training failed \(.*64 pixels.*see results/logs"):
         run(ReproduceRequest("baselines", Path("faces.h5"), quick=True, steps=1))
 
 
