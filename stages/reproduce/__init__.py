@@ -8,7 +8,6 @@ import numpy as np
 from stages.artifact import open_artifact
 from stages.errors import InputError, UsageError
 from stages.evaluate import EvaluateRequest
-from stages.evaluate import run as evaluate
 from stages.features import FeaturesRequest
 from stages.features import run as learn_features
 from stages.progress import Report, Silent
@@ -26,7 +25,7 @@ from stages.reproduce.shared import (
     ReproduceResult,
     describe,
     digest_of,
-    made_from,
+    evaluated,
     make_job,
     naming,
     trained,
@@ -118,11 +117,9 @@ def _remarks(table: str, lines: Sequence[DepthLine]) -> tuple[str, ...]:
 
 def _scores(name: str, data: Path, report: Report) -> dict[str, np.ndarray]:
     """Per image, the model's and the baselines', and the seconds of its training; evaluated once."""
-    folder, out = RUNS / name, RUNS / name / "scores.h5"
-    digest, seconds = trained(folder)
-    if not made_from(out, digest, [f"baseline/{baseline}/relief" for baseline in BASELINES]):
-        evaluate(EvaluateRequest(folder, data, metrics=tuple(FACTORS), baselines=BASELINES), report=report)
-    with open_artifact(out, "sym3d.scores") as scores:
+    digest, seconds = trained(RUNS / name)
+    request = EvaluateRequest(RUNS / name, data, metrics=tuple(FACTORS), baselines=BASELINES)
+    with open_artifact(evaluated(request, RUNS / name / "scores.h5", digest, report), "sym3d.scores") as scores:
         return {key: scores[key][:] for key in scores.names if key != "name"} | {"seconds": np.array(seconds)}
 
 

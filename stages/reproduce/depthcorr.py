@@ -11,7 +11,6 @@ from stages.artifact import SPLITS, open_artifact
 from stages.core.metrics import depth_correlation
 from stages.errors import InputError
 from stages.evaluate import EvaluateRequest
-from stages.evaluate import run as evaluate
 from stages.progress import Report
 from stages.recipe import path_setting
 from stages.reproduce.depthnet import score_depthnet
@@ -24,6 +23,7 @@ from stages.reproduce.shared import (
     ReproduceResult,
     describe,
     digest_of,
+    evaluated,
     made_from,
     make_job,
     naming,
@@ -136,11 +136,9 @@ def _figures(name: str, data: Path, dense: bool, report: Report) -> dict[str, fl
     """Of a run's model and the baseline on the test split, and the seconds of its training; evaluated once."""
     folder, out = RUNS / name, RUNS / name / "depthcorr.h5"
     digest, seconds = trained(folder)
-    if not made_from(out, digest):
-        baselines = ("average-depth",) if dense else ()
-        request = EvaluateRequest(folder, data, metrics=("depthcorr",), baselines=baselines, out=out, overwrite=True)
-        evaluate(request, report=report)
-    with open_artifact(out, "sym3d.scores") as scores:
+    baselines = ("average-depth",) if dense else ()
+    request = EvaluateRequest(folder, data, metrics=("depthcorr",), baselines=baselines, out=out, overwrite=True)
+    with open_artifact(evaluated(request, out, digest, report), "sym3d.scores") as scores:
         summary = scores.attrs["summary"]
     return {who: float(metrics["depthcorr"]["mean"]) for who, metrics in summary.items()} | {"seconds": seconds}
 

@@ -1,7 +1,6 @@
 """What all tables share: the request, the data they take, the names of their runs, and how figures came about."""
 
 import platform
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,10 @@ import torch
 from stages.artifact import open_artifact
 from stages.device import pick_device
 from stages.errors import InputError
+from stages.evaluate import EvaluateRequest, options
+from stages.evaluate import run as evaluate
 from stages.loading import load_model
+from stages.progress import Report
 from stages.recipe import find_recipe, load_recipe
 from stages.reproduce.report import Line
 from stages.reproduce.runs import RUNS, Job
@@ -22,6 +24,7 @@ __all__ = [
     "ReproduceResult",
     "describe",
     "digest_of",
+    "evaluated",
     "made_from",
     "make_job",
     "naming",
@@ -88,12 +91,22 @@ def trained(run: Path) -> tuple[str, float]:
         return checkpoint.digest, float(checkpoint.attrs.get("seconds", 0.0))
 
 
-def made_from(scores: Path, digest: str, wanted: Collection[str] = ()) -> bool:
-    """Whether there are scores of the checkpoint or data of this digest, with the ``wanted`` figures."""
+def made_from(scores: Path, *digests: str, recipe: str | None = None) -> bool:
+    """Whether there are scores of the checkpoint and data of these digests, made as ``recipe`` says."""
     if not scores.exists():
         return False
     with open_artifact(scores, "sym3d.scores") as artifact:
-        return artifact.provenance["parents"][0].get("digest") == digest and set(wanted) <= set(artifact.names)
+        made = artifact.provenance
+        parents = [parent.get("digest") for parent in made["parents"]]
+        return set(digests) <= set(parents) and recipe in (None, made["recipe"])
+
+
+def evaluated(request: EvaluateRequest, out: Path, digest: str, report: Report) -> Path:
+    """``out`` with the scores that the request gives for a checkpoint of this digest: what is there may be of `eval`,
+    on other data or another split."""
+    if not made_from(out, digest, digest_of(request.data, ()), recipe=options(request)):
+        evaluate(request, report=report)
+    return out
 
 
 def describe(request: ReproduceRequest, size: Scale, seeds: int, run: str, seconds: float) -> dict[str, str]:

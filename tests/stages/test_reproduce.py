@@ -16,10 +16,12 @@ import stages.reproduce.forecast as forecast
 import stages.reproduce.runs as runs
 from stages.artifact import open_artifact
 from stages.errors import InputError, OutputError, StaleError, UsageError
+from stages.evaluate import EvaluateRequest
+from stages.evaluate import run as evaluate
 from stages.io.threads import usable_cores
 from stages.progress import Silent
 from stages.recipe import load_recipe
-from stages.reproduce import TABLES, ReproduceRequest, run
+from stages.reproduce import BASELINES, TABLES, ReproduceRequest, run
 from stages.reproduce.forecast import makespan, seconds_per_step
 from stages.reproduce.remarks import Compared, order, ratio
 from stages.reproduce.report import DepthLine, Spread
@@ -91,6 +93,18 @@ def test_a_table_made_again_says_the_same(here, monkeypatch):
         texts = [path.read_bytes().splitlines() for path in result.files]
         found.append([[line for line in text if not any(key in line for key in TIMES)] for text in texts])
     assert found[0] == found[1]
+
+
+def test_scores_that_eval_left_in_a_run_are_not_a_tables(here, monkeypatch):
+    monkeypatch.setattr(stages.reproduce, "train_all", train_here)
+    request = ReproduceRequest("baselines", Path("faces.h5"), quick=True, steps=1)
+    first, other = run(request), write_data(here / "other.h5", count=20, seed=1)
+    for name in here.glob("runs/*"):
+        evaluate(EvaluateRequest(name, here / "faces.h5", split="val", baselines=BASELINES))
+    assert run(request).lines == first.lines
+    for name in here.glob("runs/*"):
+        evaluate(EvaluateRequest(name, other, metrics=("side", "mad", "relief"), baselines=BASELINES))
+    assert run(request).lines == first.lines
 
 
 def test_tables_do_not_mix_runs_of_different_lengths(here, monkeypatch):
