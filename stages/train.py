@@ -15,7 +15,7 @@ from stages.artifact import make_provenance
 from stages.checkpoint import TrainingState, restore
 from stages.core.model import Sym3D
 from stages.device import flushing_denormals, pick_device
-from stages.errors import DivergedError, MissingPartError, OutputError, PeerLostError, UsageError
+from stages.errors import DivergedError, MissingPartError, OutputError, PeerLostError, StaleError, UsageError
 from stages.interrupt import stop_requested
 from stages.io.files import hold_folder
 from stages.keeping import Checkpoints, best_so_far, forget_others
@@ -91,6 +91,9 @@ def _train(
             report.note(note)
     provenance = make_provenance(recipe=recipe.text(), seed=recipe.run.seed, parents=parents)
     total = recipe.optim.steps or recipe.optim.epochs * (len(data.train.image) // recipe.optim.batch)
+    if state.step > total:
+        fix = "ask for more, start another run with --name, or begin again with --overwrite"
+        raise StaleError(checkpoint, f"has taken {state.step} steps, and {total} are asked for", fix)
     if state.step:
         doing = "resuming" if state.step < total else "nothing to do"
         report.note(f"{request.run_dir}: {doing} at step {state.step} of {total}")

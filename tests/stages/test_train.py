@@ -187,6 +187,8 @@ def test_another_recipe_or_other_data_is_stale(whole, tmp_path):
     other = write_images(tmp_path / "other.h5", seed=1)
     with pytest.raises(StaleError, match="other data"):
         run(TrainRequest(recipe(), folder, other))
+    with pytest.raises(StaleError, match=r"has taken 6 steps, and 4 are asked for; ask for more, .*--name"):
+        run(TrainRequest(recipe(steps=4), folder, images))
     assert_same_training(before, contents(folder))
 
 
