@@ -21,10 +21,11 @@ from stages.progress import Report, Silent
 from stages.scoring import METRICS, TRUTH, Score, by_image, join, score, score_constant, summarise
 from stages.truth import BASELINES, baseline_depth, true_depth
 
-__all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "run"]
+__all__ = ["BASELINES", "METRICS", "EvaluateRequest", "EvaluateResult", "Score", "options", "run"]
 
 SHEET_EACH = 5  # worst, and as many best
 ERRORS = ("side", "mad")  # of METRICS, those of which less is better
+STANDARD = ("checkpoint.h5", "prediction.h5")  # names that say nothing, but in their folder
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class EvaluateRequest:
     mean true depth of the foreground of the train split, or of the evaluated images where there is none; a pixel that
     is never foreground takes the mean of the others). Both are valid everywhere. upscale: the data set's images may be
     a multiple of the model's size; see predict_upscaled. out: the scores file, its sheet beside
-    it; None is scores.h5 in the run's folder, or ``<target>.scores.h5`` in the working directory, replaced each time.
+    it; None is scores.h5 in the folder of the run or prediction, or ``<target>.scores.h5`` here, replaced each time.
     """
 
     target: Path | str | None = None
@@ -93,7 +94,7 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
         data, out = target.data, request.out or _default_out(request, path)
         stack.enter_context(hold_file(out, [path, data.path]))
         report.note(f"{path} on the {request.split} split of {data.path}: {len(target.rows)} images")
-        provenance = make_provenance(recipe=_options(request), parents=[target.parent, data])
+        provenance = make_provenance(recipe=options(request), parents=[target.parent, data])
         if request.out and not request.overwrite:
             _refuse_stale(out, provenance)
         scores = _judge(target, request.batch, report)
@@ -102,9 +103,10 @@ def run(request: EvaluateRequest, *, report: Report = Silent()) -> EvaluateResul
             depth = baseline_depth(baseline, data, target.rows, report)
             found[baseline] = score_constant(depth, data, target.rows, target.fov, report)
         summary = {who: summarise(figures, request.metrics, data, target.rows) for who, figures in found.items()}
-        gaps = int(np.isnan(scores[by_image(request.metrics[0])]).sum())
+        gaps = max(int(np.isnan(scores[by_image(metric)]).sum()) for metric in request.metrics)
         if gaps == len(target.rows):
-            raise InputError(path, "sees the object nowhere that the truth does", "train it for longer")
+            what = f"sees the object nowhere that the truth of {data.path} does"
+            raise InputError(path, what, "see that its depth is sound, or train for longer")
         if gaps:
             report.warn(f"{gaps} of {len(target.rows)} images have no pixel to judge and are left out of the means")
         trust = _trust(request, scores)
@@ -176,7 +178,8 @@ def _baselines(found: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]
 # -- outputs ----------------------------------------------------------------------------------------------------------
 
 
-def _options(request: EvaluateRequest) -> str:
+def options(request: EvaluateRequest) -> str:
+    """What the scores' provenance says of how they came about."""
     return (
         f"split = {request.split}\nmetrics = {','.join(request.metrics)}\nbaselines = {','.join(request.baselines)}\n"
         f"ema = {str(request.ema).lower()}\n{'upscale = true' if request.upscale else ''}"
@@ -184,8 +187,8 @@ def _options(request: EvaluateRequest) -> str:
 
 
 def _default_out(request: EvaluateRequest, path: Path) -> Path:
-    in_run = request.target is None or Path(request.target).is_dir()
-    return path.parent / "scores.h5" if in_run else Path(f"{path.stem}.scores.h5")
+    in_folder = request.target is None or Path(request.target).is_dir() or path.name in STANDARD
+    return path.parent / "scores.h5" if in_folder else Path(f"{path.stem}.scores.h5")
 
 
 def _refuse_stale(out: Path, provenance: dict) -> None:

@@ -48,7 +48,7 @@ def main(
     split: Split = "test",
     upscale: Annotated[bool, typer.Option("--upscale", help="Judge a smaller model at the data's size.")] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The sym3d.scores file to write; its sheet goes beside it.")
+        Path | None, typer.Option("-o", "--out", help="Scores; left out: beside the run or prediction, else here.")
     ] = None,
     ema: Ema = True,
     batch: Batch = 32,

@@ -70,8 +70,19 @@ def test_a_prediction_file_scores_as_its_checkpoint(tmp_path, checkpoint, data):
         mine, theirs = by_file.summary["model"][metric], by_model.summary["model"][metric]
         assert mine.mean == pytest.approx(theirs.mean, rel=1e-4)
     assert by_file.images == by_model.images == 3
-    # The data set is known from the recipe of the prediction's model.
-    assert run(EvaluateRequest(made.prediction, out=tmp_path / "c.h5")).summary == by_file.summary
+    # The data set is known from the recipe of the prediction's model, and the scores' place from its own.
+    by_itself = run(EvaluateRequest(made.prediction))
+    assert by_itself.summary == by_file.summary
+    assert by_itself.scores == tmp_path / "out" / "scores.h5"
+
+
+def test_depth_that_fits_no_number_is_said_to_be(tmp_path, checkpoint, data):
+    """Of true depths of 1e30 MAD is NaN, though SIDE is not: it ended in a traceback."""
+    with open_artifact(data) as images:
+        depth = np.where(images["mask"][:], np.float32(1e30), 0)
+    huge = write_data(tmp_path / "huge.h5", 10, depth=depth)
+    with pytest.raises(InputError, match=r"huge\.h5 does; see that its depth is sound"):
+        run(EvaluateRequest(checkpoint, huge, out=tmp_path / "s.h5"))
 
 
 def test_reliability_is_kept_with_the_scores_and_judged(tmp_path, checkpoint, data):
