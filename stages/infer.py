@@ -109,6 +109,9 @@ def run(request: InferRequest, *, report: Report = Silent()) -> InferResult:
         )
         entries = inputs.entries
         require_one(entries, request.inputs[0])
+        if request.formats and request.texture == "photo" and not inputs.photographs:
+            what = "holds pictures that were cut from no photograph"
+            raise InputError(request.inputs[0], what, "choose another --texture")
         if inputs.photographs and request.crop is None:
             report.note(f"photographs are cut with --crop {crop.text}, as far as is known of the model's training")
         stack.enter_context(hold_folder(out))

@@ -11,7 +11,7 @@ from stages.errors import InputError
 from stages.io.files import make_folder, write_file
 from stages.io.maps import DEPTHS, encode_normals
 from stages.io.meshes import build_mesh, export_name, write_meshes
-from stages.photographs import Photographs, texture_from
+from stages.photographs import Photographs, place_of, texture_from
 from stages.progress import Report
 
 __all__ = ["check_maps", "export_maps", "export_meshes", "mesh_choices"]
@@ -47,6 +47,8 @@ def export_meshes(
     photographs: where the texture "photo" is taken from. Warns of an item without a surface or photograph and goes on;
     raises InputError when no item has one.
     """
+    if choices["texture"] == "photo" and rows:
+        place_of(prediction, rows[0])  # what does not say where its items are says so of none
 
     def write(row: int, item: dict[str, np.ndarray], stem: str, fov: float) -> list[Path]:
         if choices["texture"] == "photo":

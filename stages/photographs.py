@@ -104,7 +104,7 @@ def place_of(prediction: Artifact, row: int) -> tuple[str, str, tuple[float, ...
     """Name, SHA-256 and box of one row. Raises InputError when the prediction does not hold them."""
     if "box" not in prediction or "sha256" not in prediction:
         what = "does not say where its images are in which photographs"
-        raise InputError(prediction.path, what, "infer the photographs again")
+        raise InputError(prediction.path, what, "infer photographs, or choose another --texture")
     return (
         prediction.strings("name")[row],
         prediction.strings("sha256")[row],

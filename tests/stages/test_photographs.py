@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,8 +219,6 @@ def test_a_photograph_that_has_changed(tmp_path, photo, inferred):
         export(ExportRequest(inferred, tmp_path / "m", ("glb",), texture="photo", photos=(photo,)))
     with pytest.raises(InputError, match="none of the prediction's images is from this photograph"):
         composite(CompositeRequest(inferred, photo, tmp_path / "x.png", lamp=(1, 0)))
-    with pytest.raises(UsageError, match=r"x\.jpg: is no name for a PNG"):
-        composite(CompositeRequest(inferred, photo, tmp_path / "x.jpg", lamp=(1, 0)))
     for choice in ({"texture": "photo"}, {"photos": (photo,)}):
         with pytest.raises(UsageError, match="--texture photo --photos"):
             export(ExportRequest(inferred, tmp_path / "m", ("glb",), **choice))
@@ -227,8 +226,12 @@ def test_a_photograph_that_has_changed(tmp_path, photo, inferred):
 
 def test_data_sets_have_no_photographs(tmp_path, checkpoint):
     data = write_data(tmp_path / "data.h5", 2)
-    with pytest.raises(InputError, match="does not say where its images are"):
+    with pytest.raises(InputError, match="were cut from no photograph; choose another --texture"):
         run(InferRequest(checkpoint, (data,), tmp_path / "out", ("glb",), texture="photo"))
+    assert not (tmp_path / "out").exists()
+    found = run(InferRequest(checkpoint, (data,), tmp_path / "out")).prediction
+    with pytest.raises(InputError, match=r"does not say where its images are .* another --texture$"):
+        export(ExportRequest(found, tmp_path / "m", ("glb",), texture="photo", photos=(tmp_path,)))
 
 
 def test_the_part_around_a_box():
@@ -266,6 +269,8 @@ def test_light_changes_where_the_faces_are_and_nowhere_else(tmp_path, photo, inf
     only = composite(CompositeRequest(inferred, photo, tmp_path / "one.png", ambient=0.1, rows=(1,)))
     assert only.names == ("scene.png#2",)
     assert difference(photo, only.picture)[:, :200].max() == 0
+    with pytest.raises(UsageError, match=r"x\.jpg: is no name for a PNG"):
+        composite(replace(request, out=tmp_path / "x.jpg"))
 
 
 @pytest.mark.parametrize("change", [{"lamp": (1, 0), "ambient": 0.1}, {"yaw": 10.0}], ids=["relit", "turned"])
