@@ -39,7 +39,7 @@ function card(item, text) {
 // -- gallery ---------------------------------------------------------------------------------------------------------
 
 const columnOf = (name) => gallery.columns.findIndex((column) => column.key === name);
-const format = (value, { digits }) => (value === null ? "–" : value.toFixed(digits));
+const format = (value, { digits }) => (value === null ? "–" : value.toFixed(digits).replace(/^-(?=[0.]+$)/, ""));
 
 function fillGallery() {
   const any = gallery.items.length > 0;
@@ -156,8 +156,10 @@ byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("name-filter").addEventListener("input", arrange);
 byId("cause-filter").addEventListener("input", arrange);
 
+let shut = []; // what is opened for printing only
+addEventListener("afterprint", () => shut.forEach((line) => (line.open = false)));
 addEventListener("beforeprint", () => {
-  for (const line of document.querySelectorAll("#cause-list details")) line.fill();
-  document.querySelectorAll("#cause-list details").forEach((line) => (line.open = true));
+  shut = [...document.querySelectorAll("#cause-list details:not([open])")];
+  shut.forEach((line) => (line.fill(), (line.open = true)));
   for (const picture of document.querySelectorAll("img:not([src])")) if (picture.item) load(picture);
 });

@@ -26,11 +26,16 @@ function fillOverview() {
   fillContents();
 }
 
+function duration(seconds) {
+  const [size, unit] = [[3600, "h"], [60, "min"], [1, "s"]].find(([size]) => seconds >= size) ?? [1, "s"];
+  return `${short(seconds / size)} ${unit}`;
+}
+
 function fillTraining(runs) {
   byId("runs").replaceChildren(
     ...runs.map(({ run, colour }) => {
-      const hours = run.seconds === null ? "" : ` · ${short(run.seconds / 3600)} h`;
-      const state = run.step === null ? "weights only" : `step ${run.step} of ${run.steps ?? "?"}${hours}`;
+      const took = run.seconds === null ? "" : ` · ${duration(run.seconds)}`;
+      const state = run.step === null ? "weights only" : `step ${run.step} of ${run.steps ?? "?"}${took}`;
       const recipe = make("details", null, make("summary", null, "Recipe"), make("pre", null, run.recipe));
       return make("div", null, make("h3", null, key(colour), run.name), make("p", null, state), ...(run.recipe ? [recipe] : []));
     })
