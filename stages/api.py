@@ -156,7 +156,8 @@ def with_light(
     Raises UsageError on numbers that are no light's.
     """
     strengths = [strength for strength in (ambient, diffuse) if strength is not None]
-    if not all(abs(number) <= 100 for number in (*(lamp or ()), *strengths)) or min(strengths, default=0) < 0:
+    wrong = lamp is not None and len(lamp) != 2
+    if wrong or not all(abs(number) <= 100 for number in (*(lamp or ()), *strengths)) or min(strengths, default=0) < 0:
         fix = "give numbers up to 100, of strength 0 and more"
         raise UsageError(f"lamp {lamp}, ambient {ambient}, diffuse {diffuse}", "is no light", fix)
     return replace(scene, light=changed_light(scene.light, lamp, ambient, diffuse))

@@ -62,14 +62,14 @@ def run(request: CompositeRequest, *, report: Report = Silent()) -> CompositeRes
         raise UsageError("composite", "either the light or the viewpoint changes", "add --light X,Y or --yaw DEGREES")
     if request.yaw is not None and not abs(request.yaw) <= MOST_YAW:
         raise UsageError(f"--yaw {request.yaw:g}", "is too far round", f"use -{MOST_YAW:g} to {MOST_YAW:g} degrees")
-    if request.out.suffix.lower() != ".png":
-        raise UsageError(request.out, "is no name for a PNG, which is what is written", "let it end in .png")
     with ExitStack() as stack:
         prediction = stack.enter_context(open_artifact(request.prediction, "sym3d.prediction"))
         source = stack.enter_context(open_photographs(request.photo))
         photographs = Photographs([source])
         rows = _rows_of(request, prediction, photographs)
         stack.enter_context(hold_file(request.out, [request.prediction, request.photo]))
+        if request.out.suffix.lower() != ".png":
+            raise UsageError(request.out, "is no name for a PNG, which is what is written", "let it end in .png")
         whole = photographs.pixels(*place_of(prediction, rows[0])[:2], alpha=True)
         picture = whole[..., :3]  # how opaque the photograph is stays as it was
         names = prediction.strings("name")

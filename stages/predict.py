@@ -28,6 +28,7 @@ def split_rows(images: Artifact, split: str, size: int) -> np.ndarray:
     found = images["image"].shape[1]
     if found != size:
         fix = f"make them again with --size {size}, or name a model for {found} pixels"
+        fix += " (eval: or add --upscale)" if found > size else ""
         raise InputError(images.path, f"its images have {found} pixels and the model takes {size}", fix)
     splits = images["split"][:]
     rows = np.flatnonzero((splits == SPLITS[split]) if split != "all" else np.ones_like(splits))

@@ -122,7 +122,8 @@ def open_artifact(
     path = Path(path)
     with reading(path):
         if path.is_dir():
-            raise InputError(path, "is a folder, not an artifact", "name a file in it")
+            fix = "make one of its pictures with sym3d prep" if schema == "sym3d.images" else "name a file in it"
+            raise InputError(path, "is a folder, not an artifact", fix)
         if not path.exists():
             raise _missing(path)
         if not path.is_file():  # a named pipe would keep us waiting for somebody to write into it

@@ -16,9 +16,9 @@ app = typer.Typer(
 
 
 @app.callback()
-def main(context: typer.Context) -> None:
+def main(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is None:
-        show_list()
+        show_list(as_json)
 
 
 @app.command("list", epilog=epilog(["sym3d models list", "sym3d models list --json"]))

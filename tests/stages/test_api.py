@@ -117,7 +117,14 @@ def test_relighting_changes_only_what_is_given(scene):
 
 @pytest.mark.parametrize(
     "change",
-    [{"lamp": (math.nan, 0)}, {"lamp": (0, math.inf)}, {"ambient": -1}, {"diffuse": math.inf}, {"ambient": math.nan}],
+    [
+        {"lamp": (1, 2, 3)},
+        {"lamp": (math.nan, 0)},
+        {"lamp": (0, math.inf)},
+        {"ambient": -1},
+        {"diffuse": math.inf},
+        {"ambient": math.nan},
+    ],
 )
 def test_what_is_no_light(scene, change):
     with pytest.raises(UsageError, match="is no light"):
