@@ -159,7 +159,7 @@ Resolution = Annotated[
 Rows = Annotated[list[int] | None, typer.Option("--row", help="Only this row; may be repeated.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated."),
+    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a value of the recipe; an empty one is left out."),
 ]
 Size = Annotated[int, typer.Option("--size", help="Side of the square images in pixels: 64, 128 or 256.")]
 Split = Annotated[_Split, typer.Option(help="Which images of a sym3d.images file.")]
