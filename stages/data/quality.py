@@ -206,7 +206,7 @@ def _framing(slopes: np.ndarray) -> tuple[float, float]:
     at = (np.arange(SIDE) + 0.5) / SIDE
     middle = np.stack([weights.sum(1) @ at, weights.sum(2) @ at])  # right and down
     square = np.stack([weights.sum(1) @ at**2, weights.sum(2) @ at**2])
-    extent = np.sqrt((square - middle**2).sum(0))
+    extent = np.sqrt((square - middle**2).sum(0).clip(1e-6))
     return float(np.sqrt(middle.var(1).mean())), float(extent.std() / extent.mean())
 
 
