@@ -124,8 +124,9 @@ def _truth(path: Path) -> tuple[bool, np.ndarray]:
 def _half(request: ReproduceRequest) -> Scale:
     """Of a quick table's steps one half goes to the other faces and one to these, so that all rows see as many images;
     the paper's went through both whole."""
-    steps = (request.steps or QUICK_STEPS) // 2 if request.quick else request.steps
-    return scale(request.quick, steps and max(1, steps))
+    if not request.quick:
+        return scale(False, request.steps)
+    return scale(True, max(1, (request.steps or QUICK_STEPS) // 2))
 
 
 def _job(size: Scale, data: Path, digest: str, training: str, seed: int, *settings: str) -> Job:

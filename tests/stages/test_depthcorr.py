@@ -20,8 +20,10 @@ from stages.progress import Silent
 from stages.recipe import load_recipe
 from stages.reproduce import ReproduceRequest, run
 from stages.reproduce.confidence import confidence_sheet
+from stages.reproduce.depthcorr import _half
 from stages.reproduce.depthnet import ask_depthnet, learn_depthnet
 from stages.reproduce.seeds import ROWS, SeedsLine, seeds_scale
+from stages.reproduce.tables import scale
 from tests.core.test_keypoints import turned
 from tests.stages.small import train_here, write_checkpoint, write_data
 
@@ -115,6 +117,13 @@ def test_a_table_of_depth_correlation(here):
     before = [path.stat().st_mtime_ns for path in made]
     assert run(request).lines == result.lines
     assert [path.stat().st_mtime_ns for path in made] == before, "what was complete was done again"
+
+
+@pytest.mark.parametrize(("steps", "half"), [(None, 4000), (1, 1), (7, 3)])
+def test_pretraining_takes_half_of_the_steps(steps, half):
+    size = _half(ReproduceRequest("depthcorr", quick=True, steps=steps))
+    assert (size.settings, size.steps) == ((f"optim.steps={half}",), half)
+    assert _half(ReproduceRequest("depthcorr", steps=steps)).settings == scale(False, steps).settings
 
 
 def test_data_without_key_points_are_refused(here):
