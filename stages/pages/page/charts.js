@@ -70,9 +70,10 @@ function curveChart(label, runs) {
   const { x, y } = axes(svg, [Math.min(...xs), Math.max(...xs)], [ys[cut], ys[ys.length - 1 - cut]]);
   const clamp = (value) => Math.max(TOP, Math.min(HIGH - BOTTOM, y(value)));
   for (const { points, colour } of lines) {
-    // The last point twice: of a line of one point a round cap is seen, of a point alone nothing.
-    const path = [...points, points.at(-1)].map((point) => `${x(point[0]).toFixed(1)},${clamp(point[1]).toFixed(1)}`).join(" ");
+    const path = points.map((point) => `${x(point[0]).toFixed(1)},${clamp(point[1]).toFixed(1)}`).join(" ");
     svg.append(draw("polyline", { class: `curve ${colour}`, points: path }));
+    const [[step, value]] = points;
+    if (points.length === 1) svg.append(draw("circle", { class: `curve ${colour}`, cx: x(step), cy: clamp(value), r: 3 }));
   }
   svg.addEventListener("pointermove", (event) => {
     const at = ((event.clientX - svg.getBoundingClientRect().left) / svg.clientWidth) * WIDE;
